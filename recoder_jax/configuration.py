@@ -1,0 +1,179 @@
+"""The configuration of a run: every key with its default and meaning, the loader behind `--config`, and its checks.
+
+An experiment file sets what makes it an experiment; what it does not mention stands here. Unknown keys, wrong types and
+contradictions fail before anything is compiled.
+"""
+
+import hashlib
+import json
+import sys
+
+import ml_collections
+from absl import flags
+from ml_collections import config_flags
+
+
+def defaults() -> ml_collections.ConfigDict:
+    """All keys of a run. Sizes fit the tiny policy; paper-sized files set theirs."""
+    config = ml_collections.ConfigDict()
+    config.name = ""  # row label in tables and reports
+    config.kind = "sft"  # sft: learn from given responses; rl: learn from the policy's own, rewarded
+    config.seed = 0  # decides initial weights, data order and sampling
+    config.init = ""  # run directory or policy directory to start from; '' starts from random weights
+    config.steps = 1000  # updates
+
+    config.model = ml_collections.ConfigDict()
+    config.model.preset = "tiny"  # tiny, 3b, 7b or 72b
+    config.model.dtype = "float32"  # of activations
+    config.model.param_dtype = "float32"  # of parameters and optimizer moments
+    config.model.remat = False  # recompute blocks in the backward pass instead of keeping their activations
+    config.tokenizer = "tiny"  # 'tiny' or a directory with a Qwen2.5-VL tokenizer.json
+
+    config.image = ml_collections.ConfigDict()
+    config.image.min_pixels = 28 * 28  # images are scaled into these bounds
+    config.image.max_pixels = 224 * 224
+
+    config.mesh = ml_collections.ConfigDict()  # devices by axis; their product must be the number of devices
+    config.mesh.data = 1  # copies of the policy, each with its share of the batch
+    config.mesh.fsdp = 1  # shares of parameters and batch
+    config.mesh.tensor = 1  # shares of heads and of the hidden units
+
+    config.data = ml_collections.ConfigDict()
+    config.data.dir = "data"  # where `python -m recoder_jax.prepare` put the data sets
+    config.data.name = "chart_world"
+    config.data.split = "train"
+    config.data.trained_turns = "all"  # turns of an SFT dialogue that carry loss: all or last
+
+    config.batch = ml_collections.ConfigDict()
+    config.batch.size = 32  # SFT: dialogues an update; RL: charts an update
+    config.batch.micro_batches = 1  # parts an update's gradient is summed over
+    config.batch.rows = 32  # packed rows of a micro-batch
+    config.batch.row_tokens = 256  # tokens of a row
+    config.batch.logit_chunk = 1024  # trained tokens of a row whose logits are held at once
+
+    config.optimizer = ml_collections.ConfigDict()
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.schedule = "cosine"  # cosine to 5 % of the rate, or constant
+    config.optimizer.warmup = 20  # updates from 0 to the rate
+    config.optimizer.weight_decay = 0.01  # of matrices
+    config.optimizer.clip_norm = 1.0  # of the global gradient
+    config.optimizer.b1 = 0.9
+    config.optimizer.b2 = 0.95
+
+    config.rollout = ml_collections.ConfigDict()
+    config.rollout.turns = 2  # T
+    config.rollout.branch_turn = 2  # turns before it are sampled once a chart and shared; it and later ones are trained
+    config.rollout.group = 8  # G, trajectories a chart
+    config.rollout.response_tokens = 96  # cap of a response
+    config.rollout.feedback_tokens = 128  # cap of a feedback, image included
+    config.rollout.temperature = 1.0  # of sampling
+    config.rollout.charts = 16  # charts played side by side
+    config.rollout.gamma = 0.0  # weight of the first turn's reward in the trajectory reward
+    config.rollout.eta = 0.0  # weight of the rise over the first turn
+
+    config.objective = ml_collections.ConfigDict()
+    config.objective.aggregation = "sequence_mean"  # weight of a token: sequence_mean, token_mean or constant
+    config.objective.constant = 1.0  # divisor of aggregation 'constant'; 1 sums over tokens
+    config.objective.normalize_std = True  # divide advantages by the group's standard deviation
+    config.objective.updates = 1  # updates on each rollout batch; above 1 the ratio is clipped
+    config.objective.clip_low = 0.2  # ratio bounds 1 - low and 1 + high, read when updates > 1
+    config.objective.clip_high = 0.2
+    config.objective.clip_dual = 0.0  # bound of the ratio for negative advantages; 0 is off
+
+    config.reward = ml_collections.ConfigDict()
+    config.reward.alpha = 0.9  # weight of the rule part; format has 1 - alpha - beta
+    config.reward.beta = 0.0  # weight of the judge's part; 0 asks no judge
+
+    config.judge = ml_collections.ConfigDict()
+    config.judge.base_url = ""  # OpenAI-compatible server
+    config.judge.model = "Qwen/Qwen2.5-VL-72B-Instruct"
+    config.judge.seconds = 120.0  # deadline of a judgement
+    config.judge.concurrency = 64  # questions in flight
+
+    config.sandbox = ml_collections.ConfigDict()
+    config.sandbox.workers = 2  # programs executed at once
+    config.sandbox.seconds = 10.0  # deadline of a program
+    config.sandbox.memory_mb = 2048
+
+    config.checkpoint = ml_collections.ConfigDict()
+    config.checkpoint.every = 50  # updates between checkpoints; the last update always leaves one
+    config.checkpoint.keep = 2  # newest checkpoints that stay
+
+    config.log = ml_collections.ConfigDict()
+    config.log.rollouts_every = 5  # steps between saved dialogues
+
+    config.evaluation = ml_collections.ConfigDict()
+    config.evaluation.data = "chart_world"  # data set
+    config.evaluation.split = "test"
+    config.evaluation.charts = 200  # the first charts of the split
+    config.evaluation.turns = 2
+    config.evaluation.temperature = 0.0
+    config.evaluation.batch = 50  # charts played side by side
+    return config.lock()
+
+
+def load(argv: list[str]) -> ml_collections.ConfigDict:
+    """The config named by `--config FILE` with the overrides `--config.a.b=value` of `argv`, checked.
+
+    Raises ValueError with one sentence for a missing file, an unknown key, a wrong type or a contradiction.
+    """
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", None, flag_values=values, lock_config=True)
+    try:
+        values([sys.argv[0], *argv])
+    except FileNotFoundError:
+        raise ValueError(f"the config file of {argv[0]!r} does not exist; give a file under configs/") from None
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"the config or an override is wrong: {one_line(error)}; the keys are in recoder_jax/configuration.py") from None
+    config = values["config"].value
+    if config is None:
+        raise ValueError("no config is given; add --config=configs/FILE.py")
+    validate(config)
+    return config
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error on one line."""
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    return " ".join(str(text).split()).rstrip(".;")
+
+
+def validate(config: ml_collections.ConfigDict) -> None:
+    """Check what keys mean together. Raises ValueError naming the values and the remedy."""
+    check(config.kind in ("sft", "rl"), f"kind is {config.kind!r}; choose sft or rl")
+    check(config.steps >= 1, f"steps is {config.steps}; give at least 1")
+    check(config.data.trained_turns in ("all", "last"), f"data.trained_turns is {config.data.trained_turns!r}; choose all or last")
+    for name in ("size", "micro_batches", "rows", "row_tokens", "logit_chunk"):
+        check(config.batch[name] >= 1, f"batch.{name} is {config.batch[name]}; give at least 1")
+    share = config.mesh.data * config.mesh.fsdp
+    check(config.batch.rows % share == 0, f"batch.rows is {config.batch.rows}, not a multiple of mesh.data * mesh.fsdp = {share}; change one")
+    check(config.image.min_pixels <= config.image.max_pixels, "image.min_pixels is above image.max_pixels; swap them")
+    check(config.checkpoint.every >= 1 and config.checkpoint.keep >= 1, "checkpoint.every and checkpoint.keep must be at least 1")
+    check(config.log.rollouts_every >= 1, f"log.rollouts_every is {config.log.rollouts_every}; give at least 1")
+    reward = config.reward
+    check(min(reward.alpha, reward.beta) >= 0 and reward.alpha + reward.beta <= 1,
+          f"reward.alpha + reward.beta is {reward.alpha + reward.beta}; both must be >= 0 and their sum <= 1")
+    check(reward.beta == 0 or config.judge.base_url != "" or config.kind != "rl",
+          f"reward.beta is {reward.beta} but judge.base_url is empty; give the judge's address or set reward.beta to 0")
+    if config.kind == "rl":
+        validate_rollout(config)
+
+
+def validate_rollout(config: ml_collections.ConfigDict) -> None:
+    rollout = config.rollout
+    check(rollout.group >= 2, f"rollout.group is {rollout.group}; a group needs at least 2 trajectories to compare")
+    check(1 <= rollout.branch_turn <= rollout.turns, f"rollout.branch_turn is {rollout.branch_turn}; it must lie in 1..{rollout.turns}")
+    check(rollout.temperature > 0, f"rollout.temperature is {rollout.temperature}; RL samples, so give a value above 0")
+    check(config.batch.size % rollout.charts == 0,
+          f"batch.size is {config.batch.size}, not a multiple of rollout.charts = {rollout.charts}; change one")
+    check(config.objective.updates >= 1, f"objective.updates is {config.objective.updates}; give at least 1")
+
+
+def check(holds: bool, sentence: str) -> None:
+    if not holds:
+        raise ValueError(sentence)
+
+
+def fingerprint(config: ml_collections.ConfigDict) -> str:
+    """Twelve hexadecimal digits that change when any value of the config changes."""
+    return hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode()).hexdigest()[:12]

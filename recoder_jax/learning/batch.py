@@ -1,0 +1,200 @@
+"""The packed batch: dialogues as trees, laid out in rows of tokens, with a weight on every trained token.
+
+Axes: A micro-batches, R rows, S tokens of a row, T trained tokens of a row, I images, W windows, M merged tokens.
+
+SFT and RL are one update, `-sum_t weight_t * surrogate(logprob_t)`; only the weights differ. A tree's prefix stands once in
+its row; every suffix attends to it and to itself, never to its siblings (segments; 0 is padding):
+
+    tokens    [ p p p p p | a a a a | b b b | c c c c c | q q q | d d . . ]     two trees in one row
+    segment     1 1 1 1 1   2 2 2 2   3 3 3   4 4 4 4 4   5 5 5   6 6 0 0
+    prefix      0 0 0 0 0   1 1 1 1   1 1 1   1 1 1 1 1   0 0 0   5 5 0 0
+    position    0 1 2 3 4   5 6 7 8   5 6 7   5 6 7 8 9   0 1 2   3 4
+
+A trained token is predicted from the hidden state at its `source`: the token before it, or for the first token of a suffix
+the last token of its prefix. Hidden states are gathered there, so logits exist for trained tokens only.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from recoder_jax.dialogue.encoder import Tokens
+from recoder_jax.dialogue.images import Patches
+from recoder_jax.models.qwen2_5_vl.positions import mrope_positions
+from recoder_jax.models.qwen2_5_vl.windows import VisionInputs, windows_needed, vision_inputs
+from recoder_jax.sampling.engine import image_slots, power_of_two
+
+
+@dataclasses.dataclass(frozen=True)
+class Strand:
+    """A run of tokens of one dialogue.
+
+    ids: int32 [n]. images: in the order of their image tokens. trained: bool [n]. logprobs: float32 [n], the sampler's log
+    probability of each trained token (0 elsewhere and in SFT). turns: int32 [n], the turn a token belongs to.
+    """
+
+    ids: np.ndarray
+    images: tuple[Patches, ...]
+    trained: np.ndarray
+    logprobs: np.ndarray
+    turns: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Tree:
+    """A prefix and the suffixes that continue it; an SFT dialogue is a prefix without suffixes.
+
+    advantages: one a suffix (for a tree without suffixes one, of the prefix's own trained tokens).
+    """
+
+    prefix: Strand
+    suffixes: tuple[Strand, ...]
+    advantages: tuple[float, ...]
+
+    def strands(self) -> list[tuple[Strand, float]]:
+        """(strand, advantage) in packed order, the prefix first."""
+        if not self.suffixes:
+            return [(self.prefix, self.advantages[0])]
+        return [(self.prefix, 0.0), *zip(self.suffixes, self.advantages, strict=True)]
+
+    @property
+    def size(self) -> int:
+        return sum(len(strand.ids) for strand, _ in self.strands())
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Arrays of one update. tokens, segment, prefix, image_slot: int32 [A, R, S]; positions: int32 [A, 3, R, S];
+    source, target, turn: int32 [A, R, T]; weight, advantage, logprob: float32 [A, R, T], weight 0 on padding; vision:
+    every image of a micro-batch once, with leading axis A."""
+
+    tokens: np.ndarray
+    positions: np.ndarray
+    segment: np.ndarray
+    prefix: np.ndarray
+    image_slot: np.ndarray
+    vision: VisionInputs
+    source: np.ndarray
+    target: np.ndarray
+    turn: np.ndarray
+    weight: np.ndarray
+    advantage: np.ndarray
+    logprob: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """Padded sizes of a batch: micro-batches, rows and tokens a row from the config; the rest rounded up to multiples, so
+    that few shapes are compiled."""
+
+    micro_batches: int
+    rows: int
+    row_tokens: int
+    trained_multiple: int = 64
+    image_least: int = 1
+    window_least: int = 4
+
+
+def strand(parts: Sequence[tuple[Tokens, bool, np.ndarray | None, int]]) -> Strand:
+    """Join parts (tokens, trained, log probabilities or None, turn) into one strand."""
+    size = [len(tokens.ids) for tokens, *_ in parts]
+    return Strand(
+        ids=np.concatenate([np.asarray(tokens.ids, np.int32) for tokens, *_ in parts]),
+        images=tuple(image for tokens, *_ in parts for image in tokens.images),
+        trained=np.repeat([part[1] for part in parts], size),
+        logprobs=np.concatenate(
+            [np.zeros(n, np.float32) if part[2] is None else np.asarray(part[2], np.float32) for part, n in zip(parts, size)]
+        ),
+        turns=np.repeat(np.array([part[3] for part in parts], np.int32), size),
+    )
+
+
+def token_weights(trees: Sequence[Tree], aggregation: str, constant: float = 1.0) -> list[list[float]]:
+    """Weight of each trained token, one number a strand, from counts over the whole batch of all hosts and micro-batches.
+
+    sequence_mean: 1 / (strands * tokens of the strand). token_mean: 1 / tokens of the batch (DAPO, arXiv 2503.14476 eq. 8).
+    constant: 1 / (strands * constant); constant 1 is the sum over tokens as MM-ReCoder prints its objective, and a fixed
+    length is Dr. GRPO's (arXiv 2503.20783). Strands whose advantage is 0 count, and add nothing.
+    """
+    counts = [[int(strand.trained.sum()) for strand, _ in tree.strands()] for tree in trees]
+    total = sum(map(sum, counts))
+    strands = sum(count > 0 for tree in counts for count in tree)
+    if aggregation == "sequence_mean":
+        return [[1.0 / (strands * count) if count else 0.0 for count in tree] for tree in counts]
+    if aggregation == "token_mean":
+        return [[1.0 / total if count else 0.0 for count in tree] for tree in counts]
+    if aggregation == "constant":
+        return [[1.0 / (strands * constant) if count else 0.0 for count in tree] for tree in counts]
+    raise ValueError(f"aggregation is {aggregation!r}; choose sequence_mean, token_mean or constant")
+
+
+def assign_rows(sizes: Sequence[int], shape: Shape) -> list[list[int]]:
+    """Assign trees to the batch's rows, the largest first and each into the emptiest row: [A * R] lists of tree indices."""
+    rows = [[] for _ in range(shape.micro_batches * shape.rows)]
+    free = [shape.row_tokens] * len(rows)
+    for index in sorted(range(len(sizes)), key=lambda i: (-sizes[i], i)):
+        fits = [row for row in range(len(rows)) if free[row] >= sizes[index]]
+        if not fits:
+            raise ValueError(
+                f"a tree of {sizes[index]} tokens does not fit: the batch holds {len(rows)} rows of {shape.row_tokens} tokens; "
+                "raise batch.row_tokens or batch.rows, or shorten responses"
+            )
+        emptiest = max(fits, key=lambda row: (free[row], -row))
+        rows[emptiest].append(index)
+        free[emptiest] -= sizes[index]
+    return [sorted(row) for row in rows]
+
+
+def pack(trees: Sequence[Tree], weights: list[list[float]], shape: Shape, image_id: int) -> Batch:
+    """Lay trees out in rows. Every tree must fit one row of `shape.row_tokens` tokens."""
+    rows = assign_rows([tree.size for tree in trees], shape)
+    micro = [rows[a * shape.rows : (a + 1) * shape.rows] for a in range(shape.micro_batches)]
+    images = [{image.key: image for row in part for t in row for s, _ in trees[t].strands() for image in s.images} for part in micro]
+    count = power_of_two(max(map(len, images)), shape.image_least)
+    grids = [windows_needed(image.grid) for part in images for image in part.values()]
+    windows = power_of_two(max(grids, default=1), shape.window_least)
+    trained = max(sum(int(s.trained.sum()) for t in row for s, _ in trees[t].strands()) for row in rows)
+    trained = max(1, -(-trained // shape.trained_multiple)) * shape.trained_multiple
+    parts = []
+    for part, unique in zip(micro, images, strict=True):
+        place = {key: index * windows * 16 for index, key in enumerate(unique)}
+        laid = [_lay_row([(trees[t], weights[t]) for t in row], shape.row_tokens, trained, place, image_id) for row in part]
+        vision = vision_inputs(list(unique.values()), count, windows, windows * 16)
+        parts.append(Batch(**{name: np.stack([row[name] for row in laid], axis=1 if name == "positions" else 0) for name in laid[0]}, vision=vision))
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
+
+
+def _lay_row(trees, size: int, trained: int, place: dict[str, int], image_id: int) -> dict[str, np.ndarray]:
+    """One row: token arrays [S] (positions [3, S]) and trained-token arrays [T], by the names of Batch."""
+    row = {name: np.zeros(size, np.int32) for name in ("tokens", "segment", "prefix")}
+    row["positions"] = np.zeros((3, size), np.int32)
+    row["image_slot"] = np.full(size, -1, np.int32)
+    row |= {name: np.zeros(trained, np.int32) for name in ("source", "target", "turn")}
+    row |= {name: np.zeros(trained, np.float32) for name in ("weight", "advantage", "logprob")}
+    at, segment, done = 0, 0, 0
+    for tree, weights in trees:
+        prefix_segment, prefix_end, start = segment + 1, at + len(tree.prefix.ids) - 1, 0
+        for index, ((strand, advantage), weight) in enumerate(zip(tree.strands(), weights, strict=True)):
+            n, segment = len(strand.ids), segment + 1
+            span = slice(at, at + n)
+            row["tokens"][span] = strand.ids
+            row["segment"][span] = segment
+            row["prefix"][span] = prefix_segment if index else 0
+            grids = [image.grid for image in strand.images]
+            row["positions"][:, span], following = mrope_positions(strand.ids, grids, image_id, start)
+            row["image_slot"][span] = image_slots(strand, image_id, place)
+            where = np.flatnonzero(strand.trained)
+            source = at + where - 1
+            if index:
+                source[where == 0] = prefix_end
+            elif len(where) and where[0] == 0:
+                raise ValueError("the first token of a dialogue is trained, and nothing stands before it to predict it")
+            span = slice(done, done + len(where))
+            row["source"][span], row["target"][span], row["turn"][span] = source, strand.ids[where], strand.turns[where]
+            row["weight"][span], row["advantage"][span], row["logprob"][span] = weight, advantage, strand.logprobs[where]
+            at, done = at + n, done + len(where)
+            start = following if index == 0 else start
+    return row

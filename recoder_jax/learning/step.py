@@ -1,0 +1,165 @@
+"""The one update of SFT and RL. Mathematics in `batch_loss`, plumbing (jit, sharding, donation) in `make_step`.
+
+Axes: A micro-batches, R rows, S tokens of a row, T trained tokens of a row, I images, M merged tokens, D model, V vocabulary.
+"""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from recoder_jax.learning.batch import Batch
+from recoder_jax.learning.objective import Clip, surrogate
+from recoder_jax.models.weights import is_variable
+from recoder_jax.sharding import spec
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """Everything a step changes. params: nnx.State. optimizer: optax state. step: int32 [], steps done."""
+
+    params: nnx.State
+    optimizer: optax.OptState
+    step: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """Sums over the trained tokens of a batch, from which metrics are made by `metrics`.
+
+    objective: weighted surrogate. nll, entropy, gap, clipped: sums of -log pi, entropy, |log pi - sampler's log pi| and
+    clipped tokens. tokens: trained tokens.
+    """
+
+    objective: jax.Array
+    nll: jax.Array
+    entropy: jax.Array
+    gap: jax.Array
+    clipped: jax.Array
+    tokens: jax.Array
+
+
+def batch_loss(model, batch: Batch, clip: Clip | None, chunk: int) -> tuple[jax.Array, Measured]:
+    """`-sum_t weight_t * surrogate_t` of one micro-batch (arrays of Batch without the leading axis A)."""
+    features = model.encode_images(batch.vision)  # [I, M, D]
+    x = model.embed(batch.tokens, features.reshape(-1, features.shape[-1]), batch.image_slot)  # [R, S, D]
+    x = model.hidden(x, batch.positions, batch.segment, batch.prefix)  # [R, S, D]
+    x = jnp.take_along_axis(x, batch.source[..., None], axis=1)  # [R, T, D]
+    logprob, entropy = target_logprobs(model, x, batch.target, chunk)  # [R, T]
+    value = surrogate(logprob, batch.logprob, batch.advantage, clip)
+    objective = jnp.sum(batch.weight * value)
+    trained = batch.weight > 0
+    ratio = jnp.exp(logprob - batch.logprob)
+    outside = jnp.zeros_like(trained) if clip is None else (ratio < 1 - clip.low) | (ratio > 1 + clip.high)
+
+    def total(x):
+        return jax.lax.stop_gradient(jnp.sum(jnp.where(trained, x, 0.0)))
+
+    measured = Measured(
+        objective=jax.lax.stop_gradient(objective), nll=total(-logprob), entropy=total(entropy),
+        gap=total(jnp.abs(logprob - batch.logprob)), clipped=total(outside), tokens=total(1.0),
+    )
+    return -objective, measured
+
+
+def target_logprobs(model, x, target, chunk: int):
+    """Log probability of each target and entropy of its distribution, `chunk` tokens of a row at a time.
+
+    x: [R, T, D]. target: int32 [R, T]. Returns float32 [R, T] twice. Logits of one chunk [R, chunk, V] are the largest
+    array; they are made again in the backward pass.
+    """
+    rows, count, width = x.shape
+    chunk = min(chunk, count)
+    padded = -(-count // chunk) * chunk
+    x = jnp.pad(x, ((0, 0), (0, padded - count), (0, 0))).reshape(rows, -1, chunk, width).swapaxes(0, 1)
+    goal = jnp.pad(target, ((0, 0), (0, padded - count))).reshape(rows, -1, chunk).swapaxes(0, 1)
+
+    @jax.checkpoint
+    def one(args):
+        x, goal = args
+        logits = model.logits(x)  # [R, chunk, V]
+        logprobs = jax.nn.log_softmax(logits)
+        chosen = jnp.take_along_axis(logprobs, goal[..., None], axis=-1)[..., 0]
+        return chosen, -jnp.sum(jax.lax.stop_gradient(jnp.exp(logprobs) * logprobs), axis=-1)
+
+    outputs = jax.lax.map(one, (x, goal))
+    return tuple(out.swapaxes(0, 1).reshape(rows, padded)[:, :count] for out in outputs)
+
+
+def update(graphdef, optimizer, state: TrainState, batch: Batch, clip: Clip | None, chunk: int):
+    """One optimizer step over all micro-batches; weights are global, so gradients of micro-batches add up."""
+
+    def loss(params, part):
+        return batch_loss(nnx.merge(graphdef, params), part, clip, chunk)
+
+    def accumulate(carry, part):
+        gradients, measured = carry
+        (_, one), part_gradients = jax.value_and_grad(loss, has_aux=True)(state.params, part)
+        return jax.tree.map(jnp.add, (gradients, measured), (part_gradients, one)), None
+
+    first = jax.tree.map(lambda x: x[0], batch)
+    if batch.tokens.shape[0] == 1:
+        (_, measured), gradients = jax.value_and_grad(loss, has_aux=True)(state.params, first)
+    else:
+        shapes = jax.eval_shape(jax.value_and_grad(loss, has_aux=True), state.params, first)
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (shapes[1], shapes[0][1]))
+        (gradients, measured), _ = jax.lax.scan(accumulate, zeros, batch)
+    changes, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
+    params = optax.apply_updates(state.params, changes)
+    return TrainState(params, optimizer_state, state.step), measured, optax.global_norm(gradients)
+
+
+def make_step(graphdef, optimizer, clip: Clip | None, chunk: int, updates: int = 1):
+    """The jitted step (state, batch) -> (state, Measured, gradient norm): `updates` updates on one batch; read `update`.
+
+    The state is donated. Measured sums over the updates; the norm is the last update's.
+    """
+
+    def step(state, batch):
+        state, measured, norm = update(graphdef, optimizer, state, batch, clip, chunk)
+        for _ in range(updates - 1):
+            state, again, norm = update(graphdef, optimizer, state, batch, clip, chunk)
+            measured = jax.tree.map(jnp.add, measured, again)
+        return dataclasses.replace(state, step=state.step + 1), measured, norm
+
+    return jax.jit(step, donate_argnums=0)
+
+
+def place(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:
+    """Put a batch on the devices of a mesh: rows and images over the batch axes, whole where these do not divide them."""
+    over = spec(("batch",))[0]
+    parts = math.prod(mesh.shape[axis] for axis in over)
+
+    def put(x, axis: int):
+        entries = [None] * x.ndim
+        entries[axis] = over if x.shape[axis] % parts == 0 else None
+        return jax.device_put(x, jax.NamedSharding(mesh, jax.P(*entries)))
+
+    fields = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)}
+    return Batch(**{name: jax.tree.map(lambda x: put(x, 2 if name == "positions" else 1), value) for name, value in fields.items()})
+
+
+def make_optimizer(
+    learning_rate: float, steps: int, warmup: int, schedule: str, weight_decay: float, clip_norm: float, b1: float, b2: float
+):
+    """AdamW with warm-up, then a constant or a cosine rate; gradients clipped by global norm. Matrices decay, nothing else.
+
+    Returns (optimizer, rate) with `rate(step)` the learning rate of that update.
+    """
+    if schedule == "cosine":
+        rate = optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup, max(steps, warmup + 1), 0.05 * learning_rate)
+    elif schedule == "constant":
+        rate = optax.join_schedules([optax.linear_schedule(0.0, learning_rate, warmup), optax.constant_schedule(learning_rate)], [warmup])
+    else:
+        raise ValueError(f"optimizer.schedule is {schedule!r}; choose cosine or constant")
+
+    def matrices(params):
+        return jax.tree.map(lambda leaf: leaf.replace(leaf.get_metadata()["row"].inputs > 0), params, is_leaf=is_variable)
+
+    adamw = optax.adamw(rate, b1=b1, b2=b2, weight_decay=weight_decay, mask=matrices)
+    return optax.chain(optax.clip_by_global_norm(clip_norm), adamw), rate

@@ -1,0 +1,92 @@
+"""What an update learns from: given responses (SFT) or the policy's own rewarded dialogues (RL), as trees of tokens.
+
+A lesson is a function of (parameters, seed, step), so a resumed run meets the same lessons as one that never stopped.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from recoder_jax.charts.scores import same_program
+from recoder_jax.data.examples import Example
+from recoder_jax.data.pipeline import Pipeline
+from recoder_jax.data.sources import open_charts, open_examples
+from recoder_jax.dialogue.encoder import Encoder
+from recoder_jax.dialogue.turns import Prompts, feedback, opening
+from recoder_jax.learning.batch import Tree
+from recoder_jax.learning.objective import group_advantages
+from recoder_jax.rollout.measure import dialogue_records, rollout_metrics
+from recoder_jax.rollout.play import Plan, Player
+from recoder_jax.rollout.trajectory import supervised_tree
+from recoder_jax.runs.directory import RunDirectory
+from recoder_jax.runs.records import DialogueRecord
+
+
+@dataclasses.dataclass(frozen=True)
+class Lesson:
+    """What one update learns from: trees of tokens, metrics of how they came about, and dialogues to keep."""
+
+    trees: list[Tree]
+    metrics: dict[str, float]
+    records: Callable[[], list[DialogueRecord]] | None = None
+
+
+class SupervisedLessons:
+    """Given responses. The next batch is prepared while the device works on this one."""
+
+    def __init__(self, config: ConfigDict, encoder: Encoder):
+        source = open_examples(config.data.dir, config.data.name, config.data.split, config.data.trained_turns)
+        self._pipeline = Pipeline(source, config.batch.size, config.seed)
+        self._encoder, self._prompts, self._steps = encoder, Prompts(), config.steps
+        self._pool, self._ahead = ThreadPoolExecutor(1), {}
+
+    def __call__(self, params, step: int) -> Lesson:
+        trees = (self._ahead.pop(step, None) or self._pool.submit(self._trees, step)).result()
+        if step + 1 < self._steps:
+            self._ahead[step + 1] = self._pool.submit(self._trees, step + 1)
+        return Lesson(trees, {})
+
+    def _trees(self, step: int) -> list[Tree]:
+        return [example_tree(example, self._encoder, self._prompts) for example in self._pipeline.batch(step)]
+
+
+def example_tree(example: Example, encoder: Encoder, prompts: Prompts) -> Tree:
+    """An SFT dialogue in tokens: prompt, response, feedback, response, ..."""
+    parts = []
+    for turn, (text, trained) in enumerate(zip(example.responses, example.trained, strict=True)):
+        parts.append((encoder.response(text), trained))
+        if turn < len(example.feedbacks):
+            parts.append((encoder.feedback(feedback(*example.feedbacks[turn], prompts)), False))
+    return supervised_tree(encoder.prompt(opening(example.chart.image, prompts)), parts)
+
+
+class RolloutLessons:
+    """The policy's own dialogues, rewarded."""
+
+    def __init__(self, config: ConfigDict, player: Player, plan: Plan, run: RunDirectory):
+        source = open_charts(config.data.dir, config.data.name, config.data.split)
+        self._pipeline = Pipeline(source, config.batch.size, config.seed)
+        self._config, self._player, self._run, self._plan = config, player, run, plan
+
+    def __call__(self, params, step: int) -> Lesson:
+        charts, width = self._pipeline.batch(step), self._config.rollout.charts
+        groups, seconds = [], {"sample": 0.0, "execute": 0.0}
+        start, programs = time.perf_counter(), 0
+        for first in range(0, len(charts), width):
+            played, clock = self._player.play(params, charts[first : first + width], self._plan, self._config.seed, step, first)
+            groups += played
+            programs += clock.programs
+            seconds = {"sample": seconds["sample"] + clock.sample, "execute": seconds["execute"] + clock.execute}
+        rewards = np.array([group.rewards for group in groups])
+        advantages = np.asarray(group_advantages(rewards, self._config.objective.normalize_std))
+        metrics = rollout_metrics(groups, same_program)
+        total = time.perf_counter() - start
+        metrics |= {"time/rollout": total, "time/sample": seconds["sample"], "time/execute": seconds["execute"]}
+        metrics["throughput/sampled_tokens_per_s"] = metrics["sampling/tokens"] / total
+        metrics["throughput/executions_per_s"] = programs / max(seconds["execute"], 1e-9)
+        trees = [group.tree(row) for group, row in zip(groups, advantages, strict=True)]
+        return Lesson(trees, metrics, lambda: dialogue_records(groups, advantages, step + 1, self._run.store_render))

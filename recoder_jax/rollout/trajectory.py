@@ -1,0 +1,77 @@
+"""What a rollout leaves: groups of trajectories over one chart, a tree with one branching point."""
+
+import dataclasses
+
+import numpy as np
+
+from recoder_jax.charts.chart import Chart
+from recoder_jax.charts.sandbox import Execution
+from recoder_jax.dialogue.encoder import Tokens
+from recoder_jax.dialogue.response import Response
+from recoder_jax.learning.batch import Tree, strand
+from recoder_jax.rewards.mixture import Reward
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Turn:
+    """One turn as it was played.
+
+    number: from 1. tokens: int32 [n], as sampled, the end token included unless the response was cut. logprobs: float32 [n].
+    reward: None where there is no golden program. feedback: the tokens given after this turn, None after the last.
+    """
+
+    number: int
+    tokens: np.ndarray
+    logprobs: np.ndarray
+    ended: bool
+    response: Response
+    execution: Execution
+    reward: Reward | None
+    feedback: Tokens | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Trajectory:
+    """One sampled dialogue: all its turns, the shared ones included, and its reward."""
+
+    turns: tuple[Turn, ...]
+    reward: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """G trajectories of one chart. Turns before `branch_turn` are the same objects in every trajectory."""
+
+    chart: Chart
+    prompt: Tokens
+    branch_turn: int
+    trajectories: tuple[Trajectory, ...]
+
+    @property
+    def rewards(self) -> list[float]:
+        return [trajectory.reward for trajectory in self.trajectories]
+
+    def tree(self, advantages) -> Tree:
+        """The group as learning sees it: shared turns carry no loss, every turn from the branch turn on does."""
+        shared = self.trajectories[0].turns[: self.branch_turn - 1]
+        prefix = strand([(self.prompt, False, None, 1), *_parts(shared, trained=False)])
+        suffixes = tuple(strand(_parts(t.turns[self.branch_turn - 1 :], trained=True)) for t in self.trajectories)
+        return Tree(prefix, suffixes, tuple(float(a) for a in advantages))
+
+
+def _parts(turns, trained: bool) -> list[tuple[Tokens, bool, np.ndarray | None, int]]:
+    parts = []
+    for turn in turns:
+        parts.append((Tokens(turn.tokens), trained, turn.logprobs, turn.number))
+        if turn.feedback is not None:
+            parts.append((turn.feedback, False, None, turn.number + 1))
+    return parts
+
+
+def supervised_tree(prompt: Tokens, parts: list[tuple[Tokens, bool]]) -> Tree:
+    """An SFT dialogue: the prompt, then responses and feedback in turn, (tokens, trained) each; advantage 1."""
+    turn, joined = 1, [(prompt, False, None, 1)]
+    for index, (tokens, trained) in enumerate(parts):
+        joined.append((tokens, trained, None, turn))
+        turn += index % 2 == 0  # feedback follows each response and opens the next turn
+    return Tree(strand(joined), (), (1.0,))

@@ -1,0 +1,169 @@
+"""The sampler: host side of decoding. It lays out tokens, picks padded shapes and calls the jitted functions.
+
+Axes: B charts, G rows of a chart, Q given tokens, N new tokens, I images, W windows, M merged tokens.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from recoder_jax.dialogue.encoder import Encoder, Tokens
+from recoder_jax.models.qwen2_5_vl.config import Config
+from recoder_jax.models.qwen2_5_vl.positions import mrope_positions
+from recoder_jax.models.qwen2_5_vl.windows import windows_needed, vision_inputs
+from recoder_jax.sampling import cache as cache_lib
+from recoder_jax.sampling import decode as decode_lib
+from recoder_jax.sampling.cache import Cache
+from recoder_jax.sampling.decode import Given, Sampled
+
+
+@dataclasses.dataclass(frozen=True)
+class Buckets:
+    """Padded sizes. Every size that jit sees is a multiple (tokens) or a power of two (images, windows), so that the
+    number of compilations is bounded by the number of buckets."""
+
+    tokens: int = 32
+    images: int = 1
+    windows: int = 4
+
+    def length(self, count: int) -> int:
+        return max(1, -(-count // self.tokens)) * self.tokens
+
+
+def power_of_two(count: int, least: int) -> int:
+    """The smallest power of two times `least` that holds `count`."""
+    size = max(1, least)
+    while size < count:
+        size *= 2
+    return size
+
+
+class Sampler:
+    """Prefill, branch, decode and append for batches of groups, with the parameters given at each call.
+
+    Built once; the jitted functions keep their compilations for as long as the sampler lives.
+    """
+
+    def __init__(self, graphdef, config: Config, encoder: Encoder, buckets: Buckets = Buckets(), mesh=None):
+        self.graphdef, self.config, self.encoder, self.buckets, self.mesh = graphdef, config, encoder, buckets, mesh
+        forbidden = np.zeros(config.text.vocab, bool)
+        forbidden[encoder.forbidden_ids(config.text.vocab)] = True
+
+        def start(params, given):
+            charts, _, slots = given.tokens.shape
+            text = config.text
+            cache = cache_lib.empty(text.layers, charts, text.kv_heads, text.head_dim, text.hidden, slots, jnp.dtype(config.dtype))
+            return decode_lib.append(nnx.merge(graphdef, params), cache, given)
+
+        def append(params, cache, given):
+            return decode_lib.append(nnx.merge(graphdef, params), cache, given)
+
+        def decode(params, cache, keys, temperature, steps):
+            model = nnx.merge(graphdef, params)
+            return decode_lib.decode(model, cache, keys, jnp.asarray(forbidden), encoder.end_id, steps, temperature)
+
+        self._start = jax.jit(start)
+        self._append = jax.jit(append, donate_argnums=1)
+        self._decode = jax.jit(decode, static_argnames="steps", donate_argnums=1)
+        self._branch = jax.jit(cache_lib.branch, static_argnames=("group", "slots"))
+
+    def start(self, params, prompts: Sequence[Tokens]) -> Cache:
+        """Prefill one prompt a chart. The cache holds one row a chart, with no room behind the prompt: branch next."""
+        given = self._given([[prompt] for prompt in prompts], np.zeros((len(prompts), 1), np.int32))
+        return self._start(params, self._place(given))
+
+    def branch(self, cache: Cache, group: int, slots: int) -> Cache:
+        """Open `group` rows of `slots` slots for every chart."""
+        return self._branch(cache, group=group, slots=self.buckets.length(slots))
+
+    def append(self, params, cache: Cache, pieces: Sequence[Sequence[Tokens]]) -> Cache:
+        """Append given tokens, `pieces[b][g]`, to every row."""
+        given = self._given(pieces, jax.device_get(cache.position))
+        check_room(cache, given.tokens.shape[2])
+        return self._append(params, cache, self._place(given))
+
+    def decode(self, params, cache: Cache, keys, steps: int, temperature: float) -> tuple[Cache, Sampled]:
+        """Let every row say up to `steps` tokens. keys: PRNG keys [B, G]. The result is on the host as numpy arrays."""
+        check_room(cache, steps)
+        cache, sampled = self._decode(params, cache, keys, jnp.float32(temperature), steps=steps)
+        return cache, jax.device_get(sampled)
+
+    def slots(self, steps: int, given: int = 0) -> int:
+        """Suffix slots that a turn of `steps` sampled tokens and `given` appended ones takes."""
+        return steps + (self.buckets.length(given) if given else 0)
+
+    def _given(self, pieces, start) -> Given:
+        """Lay out pieces [b][g] whose first tokens stand at positions `start` [B, G]."""
+        charts, rows = len(pieces), len(pieces[0])
+        count = self.buckets.length(max(len(piece.ids) for row in pieces for piece in row))
+        tokens = np.full((charts, rows, count), self.encoder.pad_id, np.int32)
+        positions = np.zeros((3, charts, rows, count), np.int32)
+        valid = np.zeros((charts, rows, count), bool)
+        image_slot = np.full((charts, rows, count), -1, np.int32)
+        following = np.array(start, np.int32)
+        images = unique_images([piece for row in pieces for piece in row])
+        windows = power_of_two(max((windows_needed(i.grid) for i in images.values()), default=1), self.buckets.windows)
+        place = {key: index * windows * 16 for index, key in enumerate(images)}
+        for b, row in enumerate(pieces):
+            for g, piece in enumerate(row):
+                n = len(piece.ids)
+                grids = [image.grid for image in piece.images]
+                tokens[b, g, :n] = piece.ids
+                valid[b, g, :n] = True
+                positions[:, b, g, :n], following[b, g] = mrope_positions(
+                    piece.ids, grids, self.config.image_id, int(start[b, g])
+                )
+                image_slot[b, g, :n] = image_slots(piece, self.config.image_id, place)
+        vision = vision_inputs(
+            list(images.values()), power_of_two(len(images), self.buckets.images), windows, windows * 16
+        )
+        return Given(tokens, positions, valid, image_slot, following, vision)
+
+    def _place(self, tree):
+        """Put host arrays on the mesh, whole on every device; without a mesh jit places them."""
+        if self.mesh is None:
+            return tree
+        return jax.device_put(tree, jax.NamedSharding(self.mesh, jax.P()))
+
+
+def check_room(cache: Cache, count: int) -> None:
+    """Refuse to write past the last slot, which on the device would overwrite earlier tokens."""
+    slots, cursor = cache.past.suffix_k.shape[4], int(cache.cursor)
+    if cursor + count > slots:
+        raise ValueError(f"{count} more tokens do not fit: {cursor} of {slots} suffix slots are taken; branch with more slots")
+
+
+def unique_images(pieces: Sequence[Tokens]) -> dict:
+    """The images of several pieces, each once, by content key, in order of first appearance."""
+    return {image.key: image for piece in pieces for image in piece.images}
+
+
+def image_slots(piece: Tokens, image_id: int, place: dict[str, int]) -> np.ndarray:
+    """Row of the flattened image features that stands at each token: int32 [n], -1 for text.
+
+    place: first row of each image by content key.
+    """
+    slots = np.full(len(piece.ids), -1, np.int32)
+    if piece.images:
+        rows = [place[i.key] + np.arange(i.grid[0] * i.grid[1] // 4) for i in piece.images]
+        slots[np.asarray(piece.ids) == image_id] = np.concatenate(rows)
+    return slots
+
+
+@functools.partial(jax.jit, static_argnames=("rows",))
+def row_keys(seed, step, charts, turn, rows: int):
+    """PRNG keys [B, G]: fold_in of (seed, step, chart, branch, turn), so any single response can be drawn again alone.
+
+    charts: int32 [B], index of each chart in the step's batch.
+    """
+    base = jax.random.fold_in(jax.random.key(seed), step)
+
+    def one(chart, branch):
+        return jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(base, chart), branch), turn)
+
+    return jax.vmap(lambda chart: jax.vmap(lambda row: one(chart, row))(jnp.arange(rows)))(charts)

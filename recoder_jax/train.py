@@ -1,0 +1,116 @@
+"""Train a policy: SFT or RL, as the config says. Resumes the run directory if it holds a checkpoint.
+
+    python -m recoder_jax.train --config=configs/tiny/sft.py --workdir=runs/sft [--config.optimizer.learning_rate=3e-4]
+"""
+
+import contextlib
+import dataclasses
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from recoder_jax import factory
+from recoder_jax.configuration import load
+from recoder_jax.doors import door, take_option
+from recoder_jax.learning.batch import Batch, Shape, Tree, pack, token_weights
+from recoder_jax.learning.checkpoint import Checkpoints
+from recoder_jax.learning.objective import Clip
+from recoder_jax.learning.step import Measured, TrainState, make_optimizer, make_step, place
+from recoder_jax.rollout.lessons import RolloutLessons, SupervisedLessons
+from recoder_jax.runs.directory import RunDirectory
+
+
+def train(config: ConfigDict, workdir: str) -> None:
+    """Run a training from its last checkpoint, or its beginning, to `config.steps` updates."""
+    run, mesh, rl = RunDirectory(workdir), factory.mesh_of(config), config.kind == "rl"
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(jax.set_mesh(mesh))
+        checkpoints = stack.enter_context(Checkpoints(run.path / "checkpoints", config.checkpoint.keep))
+        policy = factory.policy_of(config, mesh)
+        optimizer, rate = make_optimizer(steps=config.steps * config.objective.updates, **config.optimizer)
+        state = TrainState(policy.params, jax.jit(optimizer.init)(policy.params), jnp.int32(0))
+        state = checkpoints.restore(state, config.seed) or state
+        start = int(state.step)
+        run.write_config(config.to_dict())
+        run.rewind(start)
+        where = f"resumes at step {start}" if start else "starts"
+        print(f"{config.name}: {policy.config.parameters() / 1e6:.2f} M parameters, {config.steps} steps, {where}, in {workdir}", flush=True)
+        if start >= config.steps:
+            print(f"{config.name}: done already; choose another --workdir or raise --config.steps to go on", flush=True)
+            return
+        if rl:
+            sandbox = stack.enter_context(factory.sandbox_of(config))
+            player = factory.player_of(policy, sandbox, factory.mixture_of(config), mesh)
+            lessons = RolloutLessons(config, player, factory.plan_of(config), run)
+        else:
+            lessons = SupervisedLessons(config, policy.encoder)
+        step_function = make_step(policy.graphdef, optimizer, clip_of(config), config.batch.logit_chunk, config.objective.updates)
+
+        progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc=config.name, unit="step", mininterval=1.0)
+        for step in progress:
+            began = time.perf_counter()
+            lesson = lessons(state.params, step)
+            batch = place(pack_trees(lesson.trees, config, policy.config.image_id), mesh)
+            handed = time.perf_counter()
+            state, measured, gradient_norm = step_function(state, batch)
+            metrics = lesson.metrics | update_metrics(measured, gradient_norm, float(rate(step * config.objective.updates)), config)
+            ended = time.perf_counter()
+            metrics |= {"time/update": ended - handed, "time/step": ended - began}
+            metrics["throughput/trained_tokens_per_s"] = metrics["batch/trained_tokens"] / (ended - handed)
+            run.write_metrics(step + 1, metrics)
+            last = step + 1 == config.steps
+            if lesson.records and (last or step == 0 or (step + 1) % config.log.rollouts_every == 0):
+                run.write_rollouts(step + 1, lesson.records())
+            if last or (step + 1) % config.checkpoint.every == 0:
+                checkpoints.save(state, config.seed)
+            progress.set_postfix(summary(metrics, rl), refresh=False)
+
+
+def pack_trees(trees: list[Tree], config: ConfigDict, image_id: int) -> Batch:
+    """The packed batch of an update, with weights from counts over all of it."""
+    shape = Shape(config.batch.micro_batches, config.batch.rows, config.batch.row_tokens)
+    return pack(trees, token_weights(trees, config.objective.aggregation, config.objective.constant), shape, image_id)
+
+
+def clip_of(config: ConfigDict) -> Clip | None:
+    """Ratio bounds, which only a batch that is used more than once needs."""
+    objective = config.objective
+    return Clip(objective.clip_low, objective.clip_high, objective.clip_dual) if objective.updates > 1 else None
+
+
+def update_metrics(measured: Measured, gradient_norm, rate: float, config: ConfigDict) -> dict[str, float]:
+    """Metrics of an update, means over its trained tokens."""
+    sums = {field.name: float(getattr(measured, field.name)) for field in dataclasses.fields(measured)}
+    tokens = max(sums["tokens"], 1.0)
+    metrics = {
+        "loss/total": -sums["objective"] / config.objective.updates,
+        "loss/nll": sums["nll"] / tokens,
+        "loss/entropy": sums["entropy"] / tokens,
+        "optimizer/grad_norm": float(gradient_norm),
+        "optimizer/lr": rate,
+        "batch/trained_tokens": sums["tokens"] / config.objective.updates,
+    }
+    if config.kind == "rl":
+        metrics |= {"sampling/logprob_gap": sums["gap"] / tokens, "loss/clipped": sums["clipped"] / tokens}
+    return metrics
+
+
+def summary(metrics: dict[str, float], rl: bool) -> dict[str, str]:
+    """What the progress bar shows."""
+    if rl:
+        turns = sorted(name for name in metrics if name.endswith("/low_level"))
+        return {"reward": f"{metrics['reward/total']:.3f}"} | {name.split("/")[0]: f"{metrics[name]:.1f}" for name in turns}
+    return {"nll": f"{metrics['loss/nll']:.4f}"}
+
+
+def main(arguments: list[str]) -> None:
+    workdir, rest = take_option(arguments, "--workdir", __doc__)
+    train(load(rest), workdir)
+
+
+if __name__ == "__main__":
+    sys.exit(door(main, sys.argv[1:], __doc__))

@@ -1,0 +1,42 @@
+"""Package definition of recoder_jax; `pip install -e .[test]` is what the Makefile runs."""
+
+from setuptools import find_packages, setup
+
+JAX = "jax>=0.10,<0.11.1"
+
+setup(
+    name="recoder_jax",
+    version="0.1.0",
+    description="Chart images to plotting programs with self-correction: Qwen2.5-VL, SFT and multi-turn GRPO in JAX.",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.13",
+    packages=find_packages(include=["recoder_jax", "recoder_jax.*"]),
+    package_data={
+        "recoder_jax.dialogue": ["tiny_tokenizer/*.json"],
+        "recoder_jax.runs": ["templates/*"],
+    },
+    install_requires=[
+        JAX,
+        "flax>=0.12.8,<0.13",
+        "optax>=0.2.8,<0.3",
+        "orbax-checkpoint>=0.12.8,<0.13",
+        "transformers>=5.23,<6",
+        "safetensors>=0.8",
+        "matplotlib>=3.8",
+        "tensorflow-datasets>=4.9.10",
+        "array_record>=0.8",
+        "grain>=0.2.18",
+        "ml-collections>=1.1",
+        "numpy>=2.0,<2.5",
+        "Pillow>=11",
+        "scipy>=1.14",
+        "openai>=2.0",
+        "tqdm>=4.66",
+        "Jinja2>=3.1",
+    ],
+    extras_require={
+        "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "torch==2.13.0"],
+        "tpu": [JAX.replace("jax", "jax[tpu]", 1)],
+        "cuda": [JAX.replace("jax", "jax[cuda13]", 1)],
+    },
+)

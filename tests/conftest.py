@@ -1,0 +1,43 @@
+"""Shared pieces of the tests: a random tiny policy, its encoder, and images to look at."""
+
+import dataclasses
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+
+import numpy as np
+import pytest
+from flax import nnx
+
+from recoder_jax.dialogue.encoder import Encoder, load_tokenizer
+from recoder_jax.dialogue.images import ImageProcessor
+from recoder_jax.models.qwen2_5_vl.config import Config, preset
+from recoder_jax.models.qwen2_5_vl.model import create
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomPolicy:
+    """A tiny policy with random weights, split as the doors hold it."""
+
+    graphdef: nnx.GraphDef
+    params: nnx.State
+    config: Config
+    encoder: Encoder
+
+
+@pytest.fixture(scope="session")
+def policy() -> RandomPolicy:
+    encoder = Encoder(load_tokenizer("tiny"), ImageProcessor(min_pixels=28 * 28, max_pixels=56 * 84))
+    tiny = preset("tiny", vocab=encoder.vocab_size, image_id=encoder.image_id)
+    config = dataclasses.replace(
+        tiny, text=dataclasses.replace(tiny.text, layers=2), vision=dataclasses.replace(tiny.vision, depth=2, full_attention=(1,)),
+        end_id=encoder.end_id, pad_id=encoder.pad_id,
+    )
+    graphdef, params = nnx.split(create(config, seed=0))
+    return RandomPolicy(graphdef, params, config, encoder)
+
+
+def image_of(seed: int, height: int = 56, width: int = 56) -> np.ndarray:
+    """A random image, uint8 [height, width, 3]."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)

@@ -1,0 +1,189 @@
+"""The update: packed trees equal repeated prefixes, weights are global, the objective is the one that is printed."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recoder_jax.dialogue.turns import Prompts, feedback, opening
+from recoder_jax.learning.batch import Shape, Tree, assign_rows, pack, strand, token_weights
+from recoder_jax.learning.objective import Clip, group_advantages, surrogate, trajectory_reward
+from recoder_jax.learning.step import TrainState, batch_loss, make_optimizer, make_step
+from recoder_jax.rollout.trajectory import supervised_tree
+from tests.conftest import image_of
+
+PROMPTS = Prompts()
+
+
+def group_of(encoder, seed, suffixes=3):
+    """A stage-1 group: prompt, shared first turn and its render as prefix; second turns of unequal length as suffixes."""
+    rng = np.random.default_rng(seed)
+    prompt = encoder.prompt(opening(image_of(seed, 56, 56), PROMPTS))
+    first = encoder.response("plt.plot([1, 2])")
+    given = encoder.feedback(feedback(image_of(seed + 100, 56, 84), "", PROMPTS))
+    prefix = strand([(prompt, False, None, 1), (first, False, None, 1), (given, False, None, 2)])
+    said = [encoder.response("ax.bar" * int(rng.integers(1, 4)) + str(i)) for i in range(suffixes)]
+    logprobs = [rng.normal(-1, 0.1, len(tokens)).astype(np.float32) for tokens in said]
+    tails = tuple(strand([(tokens, True, values, 2)]) for tokens, values in zip(said, logprobs))
+    return Tree(prefix, tails, tuple(float(a) for a in rng.normal(size=suffixes)))
+
+
+def repeated(tree):
+    """The same dialogues with the prefix repeated: one tree without suffixes for each suffix."""
+    fields = [field.name for field in dataclasses.fields(tree.prefix)]
+
+    def joined(tail):
+        head = dataclasses.replace(tree.prefix, trained=np.zeros_like(tree.prefix.trained))
+        parts = {name: (getattr(head, name), getattr(tail, name)) for name in fields}
+        return type(head)(**{n: a + b if isinstance(a, tuple) else np.concatenate([a, b]) for n, (a, b) in parts.items()})
+
+    return [Tree(joined(tail), (), (advantage,)) for tail, advantage in zip(tree.suffixes, tree.advantages)]
+
+
+def loss_and_gradient(policy, trees, shape, clip=None):
+    batch = pack(trees, token_weights(trees, "token_mean"), shape, policy.config.image_id)
+
+    @jax.jit
+    def total(params, batch):
+        def loss(params):
+            parts = [jax.tree.map(lambda x, i=i: x[i], batch) for i in range(shape.micro_batches)]
+            return sum(batch_loss(nnx.merge(policy.graphdef, params), part, clip, 64)[0] for part in parts)
+
+        return jax.value_and_grad(loss)(params)
+
+    return total(policy.params, batch)
+
+
+def largest_difference(a, b):
+    scale = max(float(jnp.abs(x).max()) for x in jax.tree.leaves(a))
+    return max(float(jnp.abs(x - y).max()) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b))) / scale
+
+
+def test_packed_tree_equals_repeated_prefixes_in_value_and_gradient(policy):
+    trees = [group_of(policy.encoder, 0), group_of(policy.encoder, 1)]
+    size = sum(tree.size for tree in trees)
+    packed = loss_and_gradient(policy, trees, Shape(1, 1, size), Clip(0.01, 0.02))
+    naive = [one for tree in trees for one in repeated(tree)]
+    plain = loss_and_gradient(policy, naive, Shape(1, len(naive), max(t.size for t in naive)), Clip(0.01, 0.02))
+    np.testing.assert_allclose(packed[0], plain[0], rtol=1e-5)
+    assert largest_difference(packed[1], plain[1]) < 1e-5
+
+
+def test_loss_does_not_depend_on_the_number_of_micro_batches_or_rows(policy):
+    trees = [group_of(policy.encoder, seed) for seed in range(4)]
+    size = max(tree.size for tree in trees)
+    whole = loss_and_gradient(policy, trees, Shape(1, 4, size))
+    parts = loss_and_gradient(policy, trees, Shape(2, 1, 2 * size))
+    np.testing.assert_allclose(whole[0], parts[0], rtol=1e-5)
+    assert largest_difference(whole[1], parts[1]) < 1e-5
+
+
+def test_step_with_micro_batches_updates_like_one_batch(policy):
+    trees = [group_of(policy.encoder, seed) for seed in range(2)]
+    size, weights = max(tree.size for tree in trees), token_weights(trees, "sequence_mean")
+    optimizer, _ = make_optimizer(1e-3, 10, 0, "constant", 0.1, 1.0, 0.9, 0.95)
+    step = make_step(policy.graphdef, optimizer, None, 64)
+    results = []
+    for shape in (Shape(1, 2, size), Shape(2, 1, size)):
+        params = jax.tree.map(jnp.copy, policy.params)
+        state = TrainState(params, optimizer.init(params), jnp.int32(0))
+        results.append(step(state, pack(trees, weights, shape, policy.config.image_id)))
+    (one, measured, norm), (two, measured2, norm2) = results
+    assert largest_difference(one.params, two.params) < 1e-4
+    np.testing.assert_allclose(norm, norm2, rtol=1e-4)
+    np.testing.assert_allclose(measured.nll, measured2.nll, rtol=1e-5)
+    assert int(one.step) == 1
+
+
+def test_supervised_gradient_is_that_of_mean_negative_log_likelihood(policy):
+    encoder = policy.encoder
+    prompt = encoder.prompt(opening(image_of(0), PROMPTS))
+    tree = supervised_tree(prompt, [(encoder.response("plt.plot([1])"), True)])
+    batch = pack([tree], token_weights([tree], "token_mean"), Shape(1, 1, tree.size), policy.config.image_id)
+    part = jax.tree.map(lambda x: x[0], batch)
+
+    def nll(params):
+        model = nnx.merge(policy.graphdef, params)
+        features = model.encode_images(part.vision)
+        x = model.embed(part.tokens, features.reshape(-1, features.shape[-1]), part.image_slot)
+        x = model.hidden(x, part.positions, part.segment, part.prefix)
+        logprobs = jax.nn.log_softmax(model.logits(x))[0]  # [S, V]
+        where = np.flatnonzero(tree.prefix.trained)
+        return -jnp.mean(logprobs[where - 1, tree.prefix.ids[where]])
+
+    expected = jax.jit(jax.grad(nll))(policy.params)
+    got = jax.jit(jax.grad(lambda p: batch_loss(nnx.merge(policy.graphdef, p), part, None, 16)[0]))(policy.params)
+    assert largest_difference(expected, got) < 1e-5
+
+
+def test_grpo_advantages_as_printed():
+    rewards = jnp.array([[1.0, 2.0, 3.0, 6.0], [0.5, 0.5, 0.5, 0.5]])
+    expected = (np.array([1, 2, 3, 6]) - 3) / np.std([1, 2, 3, 6], ddof=1)
+    advantages = group_advantages(rewards)
+    np.testing.assert_allclose(advantages[0], expected, rtol=1e-5)
+    np.testing.assert_array_equal(advantages[1], 0)
+    np.testing.assert_allclose(group_advantages(rewards, normalize_std=False)[0], [-2, -1, 0, 3], rtol=1e-6)
+
+
+def test_trajectory_reward_adds_first_turn_and_rise():
+    assert trajectory_reward(0.2, 0.7, 0.0, 0.0) == pytest.approx(0.7)
+    assert trajectory_reward(0.2, 0.7, 0.5, 0.1) == pytest.approx(0.7 + 0.1 + 0.05)
+    assert trajectory_reward(0.7, 0.2, 0.0, 1.0) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("clip", [None, Clip(0.2, 0.3), Clip(0.2, 0.3, dual=3.0)])
+@pytest.mark.parametrize("advantage", [1.5, -1.5])
+@pytest.mark.parametrize("logprob", [-2.0, -1.0, -0.5, 1.0])
+def test_surrogate_gradient_matches_finite_differences(clip, advantage, logprob):
+    old = -1.0
+
+    def value(x):  # the on-policy ratio is 1 at the point of evaluation, so its old log probability is held at that point
+        return surrogate(x, jnp.float64(logprob if clip is None else old), jnp.float64(advantage), clip or Clip(1e9, 1e9))
+
+    with jax.enable_x64(True):
+        point = jnp.float64(logprob)
+        slope = (value(point + 1e-6) - value(point - 1e-6)) / 2e-6
+        gradient = jax.grad(lambda x: surrogate(x, jnp.float64(old), jnp.float64(advantage), clip))(point)
+    np.testing.assert_allclose(gradient, slope, atol=1e-6)
+
+
+def test_clip_bounds_the_objective():
+    clip = Clip(0.2, 0.3, dual=3.0)
+    ratios = jnp.log(jnp.array([0.5, 1.0, 2.0, 10.0]))
+    up = surrogate(ratios, jnp.zeros(4), jnp.ones(4), clip)
+    down = surrogate(ratios, jnp.zeros(4), -jnp.ones(4), clip)
+    np.testing.assert_allclose(up, [0.5, 1.0, 1.3, 1.3], rtol=1e-6)
+    np.testing.assert_allclose(down, [-0.8, -1.0, -2.0, -3.0], rtol=1e-6)
+
+
+def test_weights_count_the_whole_batch(policy):
+    trees = [group_of(policy.encoder, seed) for seed in range(3)]
+    counts = [[int(s.trained.sum()) for s, _ in tree.strands()] for tree in trees]
+    total, strands = sum(map(sum, counts)), 9
+    for name, expected in [
+        ("sequence_mean", lambda n: 1 / (strands * n)), ("token_mean", lambda n: 1 / total), ("constant", lambda n: 1 / (strands * 50.0)),
+    ]:
+        weights = token_weights(trees, name, 50.0)
+        for tree, row in zip(counts, weights):
+            assert row == pytest.approx([expected(n) if n else 0.0 for n in tree])
+    with pytest.raises(ValueError, match="choose sequence_mean"):
+        token_weights(trees, "mean")
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 100), min_size=1, max_size=20))
+def test_every_tree_gets_one_row_and_no_row_overflows(sizes):
+    shape = Shape(2, 10, 200)
+    rows = assign_rows(sizes, shape)
+    assert sorted(index for row in rows for index in row) == list(range(len(sizes)))
+    assert all(sum(sizes[index] for index in row) <= 200 for row in rows)
+
+
+def test_a_tree_that_fits_no_row_is_refused_with_the_remedy():
+    with pytest.raises(ValueError, match="raise batch.row_tokens"):
+        assign_rows([300], Shape(1, 1, 200))
