@@ -21,9 +21,11 @@ setup(
         "optax>=0.2.8,<0.3",
         "orbax-checkpoint>=0.12.8,<0.13",
         "transformers>=5.23,<6",
+        "tokenizers>=0.22",
         "safetensors>=0.8",
         "matplotlib>=3.8",
         "tensorflow-datasets>=4.9.10",
+        "importlib_resources",  # tensorflow-datasets needs it to write and does not declare it
         "array_record>=0.8",
         "grain>=0.2.18",
         "ml-collections>=1.1",

@@ -6,7 +6,8 @@ contradictions fail before anything is compiled.
 
 import hashlib
 import json
-import sys
+import os
+from collections.abc import Sequence
 
 import ml_collections
 from absl import flags
@@ -112,22 +113,23 @@ def defaults() -> ml_collections.ConfigDict:
     return config.lock()
 
 
-def load(argv: list[str]) -> ml_collections.ConfigDict:
-    """The config named by `--config FILE` with the overrides `--config.a.b=value` of `argv`, checked.
+def load(file: str, overrides: Sequence[str] = ()) -> ml_collections.ConfigDict:
+    """The config of `file` with overrides `--config.a.b=value`, checked.
 
     Raises ValueError with one sentence for a missing file, an unknown key, a wrong type or a contradiction.
     """
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", None, flag_values=values, lock_config=True)
+    if not os.path.isfile(file):
+        raise ValueError(f"there is no config file {file!r}; give a file under configs/")
+    stray = [argument for argument in overrides if not argument.startswith("--config.")]
+    if stray:
+        raise ValueError(f"unknown argument {stray[0]!r}; overrides are written --config.a.b=value")
+    values, words = flags.FlagValues(), ["config", f"--config={file}", *overrides]
+    config_flags.DEFINE_config_file("config", None, flag_values=values, lock_config=True, sys_argv=words)
     try:
-        values([sys.argv[0], *argv])
-    except FileNotFoundError:
-        raise ValueError(f"the config file of {argv[0]!r} does not exist; give a file under configs/") from None
+        values(words)
+        config = values["config"].value
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"the config or an override is wrong: {one_line(error)}; the keys are in recoder_jax/configuration.py") from None
-    config = values["config"].value
-    if config is None:
-        raise ValueError("no config is given; add --config=configs/FILE.py")
+        raise ValueError(f"the config {file!r} or an override is wrong: {one_line(error)}; the keys are in recoder_jax/configuration.py") from None
     validate(config)
     return config
 
@@ -145,8 +147,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
     check(config.data.trained_turns in ("all", "last"), f"data.trained_turns is {config.data.trained_turns!r}; choose all or last")
     for name in ("size", "micro_batches", "rows", "row_tokens", "logit_chunk"):
         check(config.batch[name] >= 1, f"batch.{name} is {config.batch[name]}; give at least 1")
-    share = config.mesh.data * config.mesh.fsdp
-    check(config.batch.rows % share == 0, f"batch.rows is {config.batch.rows}, not a multiple of mesh.data * mesh.fsdp = {share}; change one")
+    share = config.mesh.data * config.mesh.fsdp  # an axis of -1 takes the devices that are there, and is checked by the mesh
+    check(share < 0 or config.batch.rows % share == 0, f"batch.rows is {config.batch.rows}, not a multiple of mesh.data * mesh.fsdp = {share}; change one")
     check(config.image.min_pixels <= config.image.max_pixels, "image.min_pixels is above image.max_pixels; swap them")
     check(config.checkpoint.every >= 1 and config.checkpoint.keep >= 1, "checkpoint.every and checkpoint.keep must be at least 1")
     check(config.log.rollouts_every >= 1, f"log.rollouts_every is {config.log.rollouts_every}; give at least 1")

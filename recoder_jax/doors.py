@@ -1,4 +1,4 @@
-"""What all doors share: options that config flags do not know, and one clear sentence with exit code 2 for bad input."""
+"""What all doors share: one clear sentence and exit code 2 for bad input, without a traceback."""
 
 import os
 import sys
@@ -7,45 +7,26 @@ from collections.abc import Callable
 TRACEBACK = "RECODER_TRACEBACK"
 
 
-def door(main: Callable[[list[str]], None], arguments: list[str], usage: str) -> int:
-    """Run a door and return its exit code: 0, 2 for bad input (one sentence on stderr), 130 when interrupted.
+def door(name: str, action: Callable[[], None]) -> int:
+    """Run what a door does and return its exit code: 0, 2 for bad input (one sentence on stderr), 130 when interrupted.
 
     With the environment variable RECODER_TRACEBACK set, errors keep their traceback.
     """
-    if any(argument in ("-h", "--help") for argument in arguments):
-        print(usage.strip())
-        return 0
     try:
-        main(arguments)
+        action()
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        print(f"{name}: interrupted; the same command goes on where it stood", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
         if os.environ.get(TRACEBACK):
             raise
-        print(f"error: {sentence(error)}", file=sys.stderr)
+        print(f"{name}: {sentence(error)}", file=sys.stderr)
         return 2
     return 0
 
 
 def sentence(error: BaseException) -> str:
     """The message of an error on one line."""
-    text = " ".join(str(error).split())
-    return text if not isinstance(error, OSError) or not error.strerror else f"{error.strerror}: {error.filename}"
-
-
-def take_option(arguments: list[str], name: str, usage: str, default: str | None = None) -> tuple[str, list[str]]:
-    """The value of `--name=value` or `--name value`, and the other arguments. Without a default it must be given."""
-    rest, value, position = [], default, 0
-    while position < len(arguments):
-        argument = arguments[position]
-        if argument == name and position + 1 < len(arguments):
-            value, position = arguments[position + 1], position + 1
-        elif argument.startswith(name + "="):
-            value = argument[len(name) + 1 :]
-        else:
-            rest.append(argument)
-        position += 1
-    if not value:
-        raise ValueError(f"{name} is missing; usage: {' '.join(usage.split())}")
-    return value, rest
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())

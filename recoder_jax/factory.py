@@ -15,7 +15,7 @@ from recoder_jax.dialogue.turns import Prompts
 from recoder_jax.learning.checkpoint import restore_params
 from recoder_jax.models.qwen2_5_vl.config import Config, preset
 from recoder_jax.models.qwen2_5_vl.model import abstract_model, create
-from recoder_jax.models.store import load_policy, policy_config
+from recoder_jax.models.store import load_policy
 from recoder_jax.rewards.judge import Judge, JudgeOptions
 from recoder_jax.rewards.mixture import Mixture
 from recoder_jax.rollout.play import Plan, Player
@@ -37,21 +37,24 @@ def mesh_of(config: ml_collections.ConfigDict) -> jax.sharding.Mesh:
     return make_mesh(data=config.mesh.data, fsdp=config.mesh.fsdp, tensor=config.mesh.tensor)
 
 
+def processor_of(config: ml_collections.ConfigDict) -> ImageProcessor:
+    return ImageProcessor(min_pixels=config.image.min_pixels, max_pixels=config.image.max_pixels)
+
+
 def encoder_of(config: ml_collections.ConfigDict) -> Encoder:
-    processor = ImageProcessor(min_pixels=config.image.min_pixels, max_pixels=config.image.max_pixels)
-    return Encoder(load_tokenizer(config.tokenizer), processor)
+    return Encoder(load_tokenizer(config.tokenizer), processor_of(config))
 
 
 def policy_of(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> Policy:
     """The policy a run starts from: random weights, or those of `config.init`, a run directory or a policy directory."""
-    encoder = encoder_of(config)
     if config.init and is_policy_directory(config.init):
-        return policy_from(config.init, encoder, mesh, config.model)
+        return policy_of_directory(config.init, config, mesh)
+    encoder = encoder_of(config)
     sizes = policy_sizes(config, encoder)
-    if not config.init:
-        graphdef, params = nnx.split(create(sizes, seed=config.seed, mesh=mesh))
-        return Policy(graphdef, sizes, params, encoder)
-    return policy_of_run(config.init, sizes, encoder, mesh)
+    if config.init:
+        return policy_of_run(config.init, sizes, encoder, mesh)
+    graphdef, params = nnx.split(create(sizes, seed=config.seed, mesh=mesh))
+    return Policy(graphdef, sizes, params, encoder)
 
 
 def policy_sizes(config: ml_collections.ConfigDict, encoder: Encoder) -> Config:
@@ -73,12 +76,14 @@ def policy_of_run(run: str | Path, sizes: Config, encoder: Encoder, mesh: jax.sh
     return Policy(graphdef, sizes, restore_params(run, placed), encoder)
 
 
-def policy_from(path: str | Path, encoder: Encoder, mesh: jax.sharding.Mesh, model: ml_collections.ConfigDict | None = None) -> Policy:
-    """A policy directory as `convert import` writes it, computed as `model` says."""
-    sizes, params = load_policy(path, mesh=mesh)
-    if model is not None:
-        sizes = dataclasses.replace(sizes, dtype=model.dtype, remat=model.remat)
+def policy_of_directory(path: str | Path, config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> Policy:
+    """A policy directory as `convert import` writes it, in the dtypes of `config.model`, speaking the tokens of its own
+    tokenizer where it holds one."""
+    sizes, params = load_policy(path, mesh=mesh, dtype=config.model.dtype, param_dtype=config.model.param_dtype)
+    sizes = dataclasses.replace(sizes, remat=config.model.remat)
     graphdef, _ = nnx.split(abstract_model(sizes))
+    own = Path(path, "tokenizer")
+    encoder = Encoder(load_tokenizer(own if own.is_dir() else config.tokenizer), processor_of(config))
     return Policy(graphdef, sizes, params, encoder)
 
 
@@ -88,16 +93,25 @@ def is_policy_directory(path: str | Path) -> bool:
 
 
 def config_of_run(run: str | Path, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """`config` with the policy, tokenizer and image bounds that the run in `run` was trained with."""
+    """`config` with the name, policy, tokenizer and image bounds that the run in `run` was trained with."""
     file = Path(run, "config.json")
     if not file.is_file():
         raise FileNotFoundError(f"{str(run)!r} is no run directory: it has no config.json; give the --workdir of a training run")
     saved = json.loads(file.read_text())
-    merged = config.copy_and_resolve_references()
-    with merged.unlocked():
-        for section in ("model", "image", "tokenizer"):
-            merged[section] = ml_collections.ConfigDict(saved[section]) if isinstance(saved[section], dict) else saved[section]
-    return merged
+    merged = config.copy_and_resolve_references().unlock()
+    for key in ("name", "model", "image", "tokenizer"):
+        if key not in saved:
+            raise ValueError(f"{str(file)!r} lacks {key!r}; give a run directory that `train` wrote")
+        merged[key] = ml_collections.ConfigDict(saved[key]) if isinstance(saved[key], dict) else saved[key]
+    return merged.lock()
+
+
+def trained_policy(path: str | Path, config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> Policy:
+    """The policy of a run directory, whose config has been merged by `config_of_run`, or of a policy directory."""
+    if is_policy_directory(path):
+        return policy_of_directory(path, config, mesh)
+    encoder = encoder_of(config)
+    return policy_of_run(path, policy_sizes(config, encoder), encoder, mesh)
 
 
 def plan_of(config: ml_collections.ConfigDict) -> Plan:

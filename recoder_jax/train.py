@@ -3,10 +3,12 @@
     python -m recoder_jax.train --config=configs/tiny/sft.py --workdir=runs/sft [--config.optimizer.learning_rate=3e-4]
 """
 
+import argparse
 import contextlib
 import dataclasses
 import sys
 import time
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,7 @@ from tqdm import tqdm
 
 from recoder_jax import factory
 from recoder_jax.configuration import load
-from recoder_jax.doors import door, take_option
+from recoder_jax.doors import door
 from recoder_jax.learning.batch import Batch, Shape, Tree, pack, token_weights
 from recoder_jax.learning.checkpoint import Checkpoints
 from recoder_jax.learning.objective import Clip
@@ -87,7 +89,6 @@ def update_metrics(measured: Measured, gradient_norm, rate: float, config: Confi
     sums = {field.name: float(getattr(measured, field.name)) for field in dataclasses.fields(measured)}
     tokens = max(sums["tokens"], 1.0)
     metrics = {
-        "loss/total": -sums["objective"] / config.objective.updates,
         "loss/nll": sums["nll"] / tokens,
         "loss/entropy": sums["entropy"] / tokens,
         "optimizer/grad_norm": float(gradient_norm),
@@ -95,6 +96,7 @@ def update_metrics(measured: Measured, gradient_norm, rate: float, config: Confi
         "batch/trained_tokens": sums["tokens"] / config.objective.updates,
     }
     if config.kind == "rl":
+        metrics["loss/total"] = -sums["objective"] / config.objective.updates
         metrics |= {"sampling/logprob_gap": sums["gap"] / tokens, "loss/clipped": sums["clipped"] / tokens}
     return metrics
 
@@ -107,10 +109,13 @@ def summary(metrics: dict[str, float], rl: bool) -> dict[str, str]:
     return {"nll": f"{metrics['loss/nll']:.4f}"}
 
 
-def main(arguments: list[str]) -> None:
-    workdir, rest = take_option(arguments, "--workdir", __doc__)
-    train(load(rest), workdir)
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m recoder_jax.train", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--workdir", required=True, metavar="RUN", help="run directory; resumed if it holds a checkpoint")
+    parser.add_argument("--config", required=True, metavar="FILE", help="config file; --config.a.b=value overrides a key")
+    options, overrides = parser.parse_known_args(arguments)
+    return door("train", lambda: train(load(options.config, overrides), options.workdir))
 
 
 if __name__ == "__main__":
-    sys.exit(door(main, sys.argv[1:], __doc__))
+    sys.exit(main())

@@ -105,7 +105,7 @@ def test_supervised_gradient_is_that_of_mean_negative_log_likelihood(policy):
     prompt = encoder.prompt(opening(image_of(0), PROMPTS))
     tree = supervised_tree(prompt, [(encoder.response("plt.plot([1])"), True)])
     batch = pack([tree], token_weights([tree], "token_mean"), Shape(1, 1, tree.size), policy.config.image_id)
-    part = jax.tree.map(lambda x: x[0], batch)
+    part = jax.tree.map(lambda x: jnp.asarray(x[0]), batch)
 
     def nll(params):
         model = nnx.merge(policy.graphdef, params)

@@ -87,13 +87,13 @@ class Batch:
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """Padded sizes of a batch: micro-batches, rows and tokens a row from the config; the rest rounded up to multiples, so
-    that few shapes are compiled."""
+    """Padded sizes of a batch: micro-batches, rows and tokens a row from the config; the rest rounded up to powers of two
+    times the least, so that few shapes are compiled."""
 
     micro_batches: int
     rows: int
     row_tokens: int
-    trained_multiple: int = 64
+    trained_least: int = 64
     image_least: int = 1
     window_least: int = 4
 
@@ -157,7 +157,7 @@ def pack(trees: Sequence[Tree], weights: list[list[float]], shape: Shape, image_
     grids = [windows_needed(image.grid) for part in images for image in part.values()]
     windows = power_of_two(max(grids, default=1), shape.window_least)
     trained = max(sum(int(s.trained.sum()) for t in row for s, _ in trees[t].strands()) for row in rows)
-    trained = max(1, -(-trained // shape.trained_multiple)) * shape.trained_multiple
+    trained = power_of_two(trained, shape.trained_least)
     parts = []
     for part, unique in zip(micro, images, strict=True):
         place = {key: index * windows * 16 for index, key in enumerate(unique)}

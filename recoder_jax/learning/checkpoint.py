@@ -73,19 +73,24 @@ def restore_params(run: str | Path, params):
 
     Raises FileNotFoundError when the run holds no checkpoint, ValueError when it holds another policy.
     """
+    step = latest_step(run)
     directory = Path(run).absolute() / "checkpoints"
-    if not directory.is_dir():
-        raise FileNotFoundError(f"{str(run)!r} holds no checkpoints; give a run directory that was trained")
     with ocp.CheckpointManager(directory, item_names=ITEMS) as manager:
-        step = manager.latest_step()
-        if step is None:
-            raise FileNotFoundError(f"{str(directory)!r} holds no finished checkpoint; train the run first")
         try:
             args = ocp.args.Composite(params=ocp.args.StandardRestore(named(params)))
             saved = manager.restore(step, args=args).params
         except (ValueError, KeyError) as error:
             raise ValueError(f"the checkpoint in {str(directory)!r} is of another policy: {first_line(error)}") from None
     return renamed(params, saved)
+
+
+def latest_step(run: str | Path) -> int:
+    """Step of a run's newest finished checkpoint. Raises FileNotFoundError when there is none."""
+    directory = Path(run).absolute() / "checkpoints"
+    steps = [int(path.name) for path in directory.glob("*") if path.name.isdigit()] if directory.is_dir() else []
+    if not steps:
+        raise FileNotFoundError(f"{str(run)!r} holds no finished checkpoint; give a run directory that was trained")
+    return max(steps)
 
 
 def named(tree) -> dict:

@@ -14,7 +14,7 @@ from flax import nnx
 from recoder_jax.learning.batch import Batch
 from recoder_jax.learning.objective import Clip, surrogate
 from recoder_jax.models.weights import is_variable
-from recoder_jax.sharding import spec
+from recoder_jax.sharding import mesh_axes
 
 
 @jax.tree_util.register_dataclass
@@ -111,7 +111,7 @@ def update(graphdef, optimizer, state: TrainState, batch: Batch, clip: Clip | No
         (gradients, measured), _ = jax.lax.scan(accumulate, zeros, batch)
     changes, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
     params = optax.apply_updates(state.params, changes)
-    return TrainState(params, optimizer_state, state.step), measured, optax.global_norm(gradients)
+    return TrainState(params, optimizer_state, state.step), measured, optax.tree.norm(gradients)
 
 
 def make_step(graphdef, optimizer, clip: Clip | None, chunk: int, updates: int = 1):
@@ -132,7 +132,7 @@ def make_step(graphdef, optimizer, clip: Clip | None, chunk: int, updates: int =
 
 def place(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:
     """Put a batch on the devices of a mesh: rows and images over the batch axes, whole where these do not divide them."""
-    over = spec(("batch",))[0]
+    over = mesh_axes(("batch",))[0]
     parts = math.prod(mesh.shape[axis] for axis in over)
 
     def put(x, axis: int):

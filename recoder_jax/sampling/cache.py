@@ -43,13 +43,13 @@ class Cache:
     last: jax.Array
 
 
-def empty(layers: int, charts: int, heads: int, head_dim: int, width: int, slots: int, dtype) -> Cache:
-    """A cache without prefix and with one empty row of `slots` slots a chart."""
+def empty(layers: int, charts: int, heads: int, head_dim: int, width: int, dtype) -> Cache:
+    """A cache without prefix and with one row a chart that has no slots."""
     prefix = jnp.zeros((layers, charts, heads, 0, head_dim), dtype)
-    suffix = jnp.zeros((layers, charts, 1, heads, slots, head_dim), dtype)
+    suffix = jnp.zeros((layers, charts, 1, heads, 0, head_dim), dtype)
     past = Past(
         prefix_k=prefix, prefix_v=prefix, prefix_valid=jnp.zeros((charts, 0), bool),
-        suffix_k=suffix, suffix_v=suffix, suffix_valid=jnp.zeros((charts, 1, slots), bool),
+        suffix_k=suffix, suffix_v=suffix, suffix_valid=jnp.zeros((charts, 1, 0), bool),
     )
     return Cache(past, jnp.int32(0), jnp.zeros((charts, 1), jnp.int32), jnp.zeros((charts, 1, width), dtype))
 

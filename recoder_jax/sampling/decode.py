@@ -44,8 +44,23 @@ class Sampled:
     ended: jax.Array
 
 
+def prefill(model, given: Given) -> Cache:
+    """A cache that holds the given prompts, one row a chart, and no room behind them."""
+    text, charts = model.config.text, given.tokens.shape[0]
+    nothing = cache_lib.empty(text.layers, charts, text.kv_heads, text.head_dim, text.hidden, jnp.dtype(model.config.dtype))
+    k, v, position, last = read(model, nothing, given)
+    past = dataclasses.replace(nothing.past, suffix_k=k, suffix_v=v, suffix_valid=given.valid)
+    return Cache(past, jnp.int32(given.tokens.shape[2]), position, last)
+
+
 def append(model, cache: Cache, given: Given) -> Cache:
     """Run given tokens through the model and write their keys and values behind what each row holds."""
+    k, v, position, last = read(model, cache, given)
+    return cache_lib.write(cache, k, v, given.valid, position, last)
+
+
+def read(model, cache: Cache, given: Given):
+    """Given tokens behind a cache: their keys and values [L, B, G, K, Q, H], and each row's new position and last state."""
     charts, rows, count = given.tokens.shape
     features = model.encode_images(given.vision)  # [I, M, D]
     flat = (charts * rows, count)
@@ -54,10 +69,9 @@ def append(model, cache: Cache, given: Given) -> Cache:
     x, k, v = model.extend(x, given.positions, cache.past, given.valid)
     end = jnp.maximum(given.valid.sum(-1, dtype=jnp.int32) - 1, 0)  # [B, G]
     last = jnp.take_along_axis(x, end[..., None, None], axis=2)[:, :, 0]  # [B, G, D]
-    said_nothing = ~given.valid.any(-1)
-    last = jnp.where(said_nothing[..., None], cache.last, last)
-    position = jnp.where(said_nothing, cache.position, given.next_position)
-    return cache_lib.write(cache, k, v, given.valid, position, last)
+    silent = ~given.valid.any(-1)
+    last = jnp.where(silent[..., None], cache.last, last)
+    return k, v, jnp.where(silent, cache.position, given.next_position), last
 
 
 def decode(model, cache: Cache, keys, forbidden, end_id: int, steps: int, temperature) -> tuple[Cache, Sampled]:

@@ -55,10 +55,7 @@ class Sampler:
         forbidden[encoder.forbidden_ids(config.text.vocab)] = True
 
         def start(params, given):
-            charts, _, slots = given.tokens.shape
-            text = config.text
-            cache = cache_lib.empty(text.layers, charts, text.kv_heads, text.head_dim, text.hidden, slots, jnp.dtype(config.dtype))
-            return decode_lib.append(nnx.merge(graphdef, params), cache, given)
+            return decode_lib.prefill(nnx.merge(graphdef, params), given)
 
         def append(params, cache, given):
             return decode_lib.append(nnx.merge(graphdef, params), cache, given)

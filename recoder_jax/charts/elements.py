@@ -1,0 +1,88 @@
+"""What a figure shows, as far as the rule score looks at it.
+
+Elements travel from the program's process to the trusted side as JSON. `from_json` is the gate: it accepts the exact
+form written by `to_json` within the caps below and refuses everything else, so that no matching step later sees a
+size or a type that the program chose.
+"""
+
+import re
+from dataclasses import dataclass
+
+MAX_TEXTS = 2_000
+MAX_TEXT_LENGTH = 500
+MAX_AXES = 512
+MAX_CHART_TYPES = 256
+MAX_COLORS = 256
+MAX_NAME_LENGTH = 80
+_MAX_NUMBER = 1_000_000
+
+
+@dataclass(frozen=True)
+class Elements:
+    """Recorded elements of one figure, each tuple sorted.
+
+    Attributes:
+        texts: drawn texts, one entry a line, without tick labels; equal texts repeat.
+        layout: one (rows, columns, first row, last row, first column, last column) an axes, ends inclusive. An axes
+            placed without a grid has (0, 0, x0, x1, y0, y1) in twentieths of the figure.
+        chart_types: (plotting function, number of outermost calls), for example ('bar', 2) or ('plot_polar', 1).
+        colors: distinct (plotting function, '#RRGGBB' or name of a colormap).
+    """
+
+    texts: tuple[str, ...]
+    layout: tuple[tuple[int, int, int, int, int, int], ...]
+    chart_types: tuple[tuple[str, int], ...]
+    colors: tuple[tuple[str, str], ...]
+
+    def to_json(self) -> dict:
+        """A dictionary of lists, strings and integers that `json.dumps` takes."""
+        return {
+            'texts': list(self.texts),
+            'layout': [list(cell) for cell in self.layout],
+            'chart_types': [list(item) for item in self.chart_types],
+            'colors': [list(item) for item in self.colors],
+        }
+
+    @classmethod
+    def from_json(cls, value: object) -> 'Elements':
+        """Elements from `to_json`'s form; ValueError for another form or a size over a cap."""
+        if not isinstance(value, dict) or set(value) != {'texts', 'layout', 'chart_types', 'colors'}:
+            raise ValueError('elements need exactly the keys texts, layout, chart_types and colors')
+        texts = _rows(value['texts'], 'texts', MAX_TEXTS)
+        if not all(_is_text(text, MAX_TEXT_LENGTH) for text in texts):
+            raise ValueError(f'elements: a text is not a string of at most {MAX_TEXT_LENGTH} characters')
+        layout = _rows(value['layout'], 'layout', MAX_AXES)
+        if not all(isinstance(cell, list) and len(cell) == 6 and all(map(_is_number, cell)) for cell in layout):
+            raise ValueError('elements: a layout entry is not a list of six integers')
+        types = _rows(value['chart_types'], 'chart_types', MAX_CHART_TYPES)
+        if not all(isinstance(item, list) and len(item) == 2 and _is_text(item[0], MAX_NAME_LENGTH)
+                   and _is_number(item[1]) and item[1] > 0 for item in types):
+            raise ValueError('elements: a chart type is not a name and a positive count')
+        if len({name for name, _ in types}) != len(types):
+            raise ValueError('elements: a chart type is listed twice')
+        colors = _rows(value['colors'], 'colors', MAX_COLORS)
+        if not all(isinstance(item, list) and len(item) == 2 and all(_is_text(part, MAX_NAME_LENGTH) for part in item)
+                   for item in colors):
+            raise ValueError('elements: a colour is not a pair of names')
+        if any(color.startswith('#') and not re.fullmatch('#[0-9A-F]{6}', color) for _, color in colors):
+            raise ValueError('elements: a colour starts with # and is not of the form #RRGGBB')
+        return cls(
+            texts=tuple(sorted(texts)),
+            layout=tuple(sorted(tuple(cell) for cell in layout)),
+            chart_types=tuple(sorted((name, count) for name, count in types)),
+            colors=tuple(sorted({(function, color) for function, color in colors})),
+        )
+
+
+def _rows(value: object, name: str, cap: int) -> list:
+    if not isinstance(value, list) or len(value) > cap:
+        raise ValueError(f'elements: {name} is not a list of at most {cap} entries')
+    return value
+
+
+def _is_text(value: object, cap: int) -> bool:
+    return isinstance(value, str) and len(value) <= cap
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int and -_MAX_NUMBER <= value <= _MAX_NUMBER

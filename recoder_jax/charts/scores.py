@@ -1,0 +1,98 @@
+"""Rule score of a generated against a golden execution: text, layout, chart type and colour F1.
+
+The measures are ChartMimic's four (its evaluators under chart2code/utils/evaluator), in the mode `fixed`: two empty
+sides agree (1), one empty side does not (0), every axes and chart type is seen, and equal inputs give equal scores.
+"""
+
+import ast
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy.optimize import linear_sum_assignment
+
+from recoder_jax.charts.colour import color_similarity
+from recoder_jax.charts.execution import Execution
+
+MODES = ('fixed',)
+
+
+@dataclass(frozen=True)
+class RuleScore:
+    """F1 of each measure in [0, 1]; all 0 when the generated program gave no figure."""
+
+    executed: bool
+    text: float
+    layout: float
+    chart_type: float
+    color: float
+
+    @property
+    def low_level(self) -> float:
+        """Mean of the four."""
+        return (self.text + self.layout + self.chart_type + self.color) / 4
+
+
+def rule_score(generated: Execution, golden: Execution, mode: str = 'fixed') -> RuleScore:
+    """Scores two executions; ValueError for an unknown mode or a golden execution without a figure."""
+    if mode not in MODES:
+        raise ValueError(f'score mode {mode!r} is unknown; use one of {", ".join(MODES)}')
+    if golden.elements is None:
+        reason = ' '.join(golden.log.splitlines()[-1:])[:200]
+        raise ValueError(f'the golden program gave no figure ({golden.status.value}: {reason}); give one that runs')
+    if generated.elements is None:
+        return RuleScore(False, 0.0, 0.0, 0.0, 0.0)
+    a, b = generated.elements, golden.elements
+    return RuleScore(
+        executed=True,
+        text=_multiset_f1(Counter(a.texts), Counter(b.texts)),
+        layout=_multiset_f1(Counter(a.layout), Counter(b.layout)),
+        chart_type=_multiset_f1(Counter(dict(a.chart_types)), Counter(dict(b.chart_types))),
+        color=_color_f1(a.colors, b.colors),
+    )
+
+
+def _f1(matched: float, generated: int, golden: int) -> float:
+    """Harmonic mean of matched / generated and matched / golden; 1 when both are empty."""
+    return min(1.0, 2 * matched / (generated + golden)) if generated + golden else 1.0
+
+
+def _multiset_f1(generated: Counter, golden: Counter) -> float:
+    return _f1((generated & golden).total(), generated.total(), golden.total())
+
+
+def _color_f1(generated: Sequence[tuple[str, str]], golden: Sequence[tuple[str, str]]) -> float:
+    """Colours of one plotting function are assigned one to one so that the summed similarity is greatest."""
+    matched = 0.0
+    for function in sorted({function for function, _ in generated} & {function for function, _ in golden}):
+        similarity = color_similarity([color for name, color in generated if name == function],
+                                      [color for name, color in golden if name == function])
+        matched += float(similarity[linear_sum_assignment(similarity, maximize=True)].sum())
+    return _f1(matched, len(generated), len(golden))
+
+
+def same_program(a: str, b: str) -> bool:
+    """Whether two programs have the same syntax tree, docstrings and comments aside.
+
+    Programs that do not parse are the same when their lines are, trailing white space and empty lines aside.
+    """
+    return _normal_form(a) == _normal_form(b)
+
+
+def _normal_form(program: str) -> str:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')          # invalid escapes in the program are its own affair
+            tree = ast.parse(program)
+            for node in ast.walk(tree):
+                for name in ('body', 'orelse', 'finalbody'):
+                    if isinstance(statements := getattr(node, name, None), list):
+                        setattr(node, name, [one for one in statements if not _is_bare_constant(one)])
+            return ast.dump(tree)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return '\n'.join(line.rstrip() for line in program.splitlines() if line.strip())
+
+
+def _is_bare_constant(statement: ast.AST) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)

@@ -1,0 +1,80 @@
+"""Converts a policy between Hugging Face safetensors and our checkpoint form.
+
+    python -m recoder_jax.convert import HUGGING_FACE_DIR CHECKPOINT_DIR [--param-dtype float32|bfloat16]
+    python -m recoder_jax.convert export CHECKPOINT_DIR HUGGING_FACE_DIR [--tokenizer DIR] [--shard-gb 4]
+
+Bad input ends with one sentence and exit code 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from recoder_jax.models import huggingface, store
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the door; returns the exit code: 0, or 2 for bad input."""
+    options = _parser().parse_args(arguments)
+    run = _import if options.direction == 'import' else _export
+    try:
+        print(run(options))
+    except (ValueError, OSError) as error:
+        print(f'convert: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+def _import(options: argparse.Namespace) -> str:
+    _refuse_occupied(options.target)
+    bar = functools.partial(tqdm, desc='weights', file=sys.stderr)
+    config, state = huggingface.import_policy(options.source, param_dtype=options.param_dtype, progress=bar)
+    store.save_policy(options.target, config, state, tokenizer=options.source)
+    return f'{config.parameters():,} parameters in {config.param_dtype} written to {options.target}'
+
+
+def _export(options: argparse.Namespace) -> str:
+    _refuse_occupied(options.target)
+    tokenizer = options.tokenizer or options.source / 'tokenizer'
+    if options.tokenizer and not options.tokenizer.is_dir():
+        raise FileNotFoundError(f'{options.tokenizer} does not exist; give a directory with tokenizer files.')
+    if options.shard_gb <= 0:
+        raise ValueError(f'--shard-gb is {options.shard_gb}; give a positive number of gigabytes.')
+    config, state = store.load_policy(options.source)
+    bar = functools.partial(tqdm, desc='shards', file=sys.stderr)
+    huggingface.export_policy(
+        options.target, config, state, tokenizer, shard_bytes=int(options.shard_gb * 1e9), progress=bar
+    )
+    return f'{config.parameters():,} parameters in {config.param_dtype} written to {options.target}'
+
+
+def _refuse_occupied(target: pathlib.Path) -> None:
+    """Raises before the work rather than after it."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ValueError(f'{target} exists and is not empty; choose another directory or remove it.')
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='python -m recoder_jax.convert', description=__doc__.split('\n')[0], allow_abbrev=False
+    )
+    directions = parser.add_subparsers(dest='direction', required=True)
+    into = directions.add_parser('import', help='Hugging Face checkpoint -> policy checkpoint')
+    out = directions.add_parser('export', help='policy checkpoint -> Hugging Face checkpoint')
+    for direction in (into, out):
+        direction.add_argument('source', type=pathlib.Path, help='directory to read')
+        direction.add_argument('target', type=pathlib.Path, help='directory to write; must not exist or be empty')
+    into.add_argument('--param-dtype', choices=('float32', 'bfloat16'), help='dtype of the weights (default: as stored)')
+    out.add_argument('--tokenizer', type=pathlib.Path, help="directory of tokenizer files (default: the checkpoint's)")
+    out.add_argument('--shard-gb', type=float, default=4.0, help='largest safetensors file, in GB (default 4)')
+    return parser
+
+
+if __name__ == '__main__':
+    sys.exit(main())

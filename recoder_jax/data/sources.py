@@ -1,0 +1,113 @@
+"""Random access to the data sets that `prepare` builds. Images are decoded when an item is asked for, never earlier."""
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from recoder_jax.charts.chart import Chart
+from recoder_jax.data.building import REQUEST_FILE
+from recoder_jax.data.examples import Example
+from recoder_jax.dialogue.response import write_response
+
+TRAINED = ('last', 'all')
+
+
+def open_charts(data_dir: str | Path, name: str, split: str) -> Sequence[Chart]:
+    """The charts of one split.
+
+    name: 'chart_world', or 'chart_world/difficulty_1' when several configurations stand. split: 'train', 'validation', 'test', or a
+    TFDS expression such as 'train[:100]'. Raises FileNotFoundError when the set is not there, ValueError for an unknown or empty split.
+    """
+    return _Charts(_directory(data_dir, name), split)
+
+
+def open_examples(data_dir: str | Path, name: str, split: str, trained: str = 'last') -> Sequence[Example]:
+    """SFT dialogues of one split: one turn per record of a charts set, two turns per record of a corrections set.
+
+    trained: 'last' puts the loss on the last turn only, 'all' on every turn. Names, splits and errors as in `open_charts`.
+    """
+    if trained not in TRAINED:
+        raise ValueError(f'trained is {trained!r}; use one of {", ".join(TRAINED)}')
+    directory = _directory(data_dir, name)
+    corrections = json.loads((directory / REQUEST_FILE).read_text(encoding='utf-8'))['form'] == 'corrections'
+    return _Corrections(directory, split, trained) if corrections else _SingleTurns(directory, split)
+
+
+class _Records(Sequence):
+    """Records of one split as dictionaries of undecoded bytes; sub-classes turn one into an item."""
+
+    def __init__(self, directory: Path, split: str):
+        builder = tfds.builder_from_directory(str(directory))
+        try:
+            self._source = builder.as_data_source(split=split, decoders={'image': tfds.decode.SkipDecoding()})
+            length = len(self._source)
+        except (ValueError, KeyError, AssertionError):
+            raise ValueError(f'{str(directory)!r} has no split {split!r}; it has {", ".join(builder.info.splits)}') from None
+        if not length:
+            raise ValueError(f'split {split!r} of {str(directory)!r} is empty; ask for more charts')
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int):
+        index = range(len(self))[index]  # negative counts from the end; IndexError beyond it
+        return self._item(self._source[index])
+
+    def _item(self, record: dict):
+        raise NotImplementedError
+
+
+class _Charts(_Records):
+    def _item(self, record: dict) -> Chart:
+        return _chart(record)
+
+
+class _SingleTurns(_Records):
+    def _item(self, record: dict) -> Example:
+        response = write_response(_text(record, 'think'), _text(record, 'program'))
+        return Example(chart=_chart(record), responses=(response,), trained=(True,), feedbacks=())
+
+
+class _Corrections(_Records):
+    def __init__(self, directory: Path, split: str, trained: str):
+        super().__init__(directory, split)
+        self._trained = (trained == 'all', True)
+
+    def _item(self, record: dict) -> Example:
+        responses = (
+            write_response(_text(record, 'think'), _text(record, 'flawed')),
+            write_response(_text(record, 'diagnosis'), _text(record, 'program')),
+        )
+        render = _decode(record['flawed_render']) if record['flawed_render'] else None
+        return Example(chart=_chart(record), responses=responses, trained=self._trained, feedbacks=((render, _text(record, 'log')),))
+
+
+def _chart(record: dict) -> Chart:
+    return Chart(id=_text(record, 'id'), image=_decode(record['image']), program=_text(record, 'program'), kind=_text(record, 'kind'))
+
+
+def _text(record: dict, key: str) -> str:
+    return record[key].decode('utf-8')
+
+
+def _decode(png: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(png)) as image:
+        return np.array(image.convert('RGB'))
+
+
+def _directory(data_dir: str | Path, name: str) -> Path:
+    """The newest version of the set `name` or `name/config`."""
+    base, _, config = name.partition('/')
+    remedy = f'build it with `python -m recoder_jax.prepare {base} --out {data_dir}`'
+    found = sorted(Path(data_dir, base).glob(f'{config or "*"}/*/{REQUEST_FILE}'))
+    if not found:
+        raise FileNotFoundError(f'there is no data set {name!r} in {str(data_dir)!r}; {remedy}')
+    configs = sorted({file.parent.parent.name for file in found})
+    if len(configs) > 1:
+        raise ValueError(f'{str(data_dir)!r} holds several sets {base!r}; name one of ' + ', '.join(f'{base}/{c}' for c in configs))
+    return found[-1].parent

@@ -1,0 +1,75 @@
+"""Evaluate a trained run: play T turns over a benchmark, score every turn, write evaluation.json and the dialogues into the run.
+
+    python -m recoder_jax.evaluate --config=configs/tiny/evaluate.py --workdir=runs/stage2 [--config.evaluation.turns=4]
+"""
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Sequence
+
+import jax
+from ml_collections import ConfigDict
+
+from recoder_jax import factory
+from recoder_jax.charts.scores import same_program
+from recoder_jax.configuration import fingerprint, load
+from recoder_jax.data.sources import open_charts
+from recoder_jax.doors import door
+from recoder_jax.evaluation.benchmark import chart_results, play_benchmark
+from recoder_jax.evaluation.metrics import evaluation_of
+from recoder_jax.evaluation.table import results_table
+from recoder_jax.learning.checkpoint import latest_step
+from recoder_jax.rollout.measure import dialogue_records
+from recoder_jax.rollout.play import Plan
+from recoder_jax.runs.directory import RunDirectory
+
+
+def evaluate(config: ConfigDict, workdir: str) -> None:
+    """Evaluate the newest checkpoint of a run; a finished evaluation of that checkpoint with this config is kept."""
+    config = factory.config_of_run(workdir, config)
+    name, step = config.name, latest_step(workdir)
+    run, mark = RunDirectory(workdir), f"{fingerprint(config)}-{step}"
+    standing = run.read_evaluation()
+    if standing and standing.config_hash == mark:
+        print(f"{name}: evaluated already at step {step}\n{results_table([standing], turns=turns_shown(config))}", flush=True)
+        return
+    options, mesh = config.evaluation, factory.mesh_of(config)
+    charts = open_charts(config.data.dir, options.data, options.split)
+    if options.charts > len(charts):
+        raise ValueError(f"evaluation.charts is {options.charts} but the split holds {len(charts)}; prepare more or ask for fewer")
+    plan = Plan(
+        turns=options.turns, branch_turn=1, group=1, response_tokens=config.rollout.response_tokens,
+        feedback_tokens=config.rollout.feedback_tokens, temperature=options.temperature,
+    )
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(jax.set_mesh(mesh))
+        sandbox = stack.enter_context(factory.sandbox_of(config))
+        policy = factory.trained_policy(workdir, config, mesh)
+        player = factory.player_of(policy, sandbox, factory.mixture_of(config), mesh)
+        chosen = [charts[index] for index in range(options.charts)]
+        groups = play_benchmark(player, policy.params, chosen, plan, options.batch, config.seed, f"{name}, evaluation")
+    benchmark = f"{options.data}, {options.split}, {options.charts} charts"
+    evaluation = evaluation_of(
+        chart_results(groups), same_program, name=name, benchmark=benchmark, seeds={"seed": config.seed}, config_hash=mark
+    )
+    run.write_rollouts(0, dialogue_records(groups, None, 0, run.store_render))
+    run.write_evaluation(evaluation)
+    print(results_table([evaluation], turns=turns_shown(config), intervals=True), flush=True)
+
+
+def turns_shown(config: ConfigDict) -> list[int]:
+    """The first and the last turn."""
+    return sorted({1, config.evaluation.turns})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m recoder_jax.evaluate", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--workdir", required=True, metavar="RUN", help="run directory of a trained policy")
+    parser.add_argument("--config", required=True, metavar="FILE", help="config file; --config.a.b=value overrides a key")
+    options, overrides = parser.parse_known_args(arguments)
+    return door("evaluate", lambda: evaluate(load(options.config, overrides), options.workdir))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

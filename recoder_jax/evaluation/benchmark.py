@@ -1,0 +1,46 @@
+"""Playing a policy over a benchmark: every chart once, T turns, one dialogue a chart."""
+
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from recoder_jax.charts.chart import Chart
+from recoder_jax.rollout.play import Plan, Player
+from recoder_jax.rollout.trajectory import Group
+from recoder_jax.runs.records import ChartResult
+
+
+def play_benchmark(player: Player, params, charts: Sequence[Chart], plan: Plan, batch: int, seed: int, name: str) -> list[Group]:
+    """One dialogue a chart, `batch` charts side by side; the last batch is filled up with its first charts."""
+    groups = []
+    progress = tqdm(total=len(charts), desc=name, unit="chart", mininterval=1.0)
+    for first in range(0, len(charts), batch):
+        part = [charts[index] for index in range(first, min(first + batch, len(charts)))]
+        filled = (part * batch)[:batch] if len(charts) > batch else part
+        played, _ = player.play(params, filled, plan, seed, 0, first)
+        groups += played[: len(part)]
+        progress.update(len(part))
+    progress.close()
+    return groups
+
+
+def chart_results(groups: Sequence[Group]) -> list[ChartResult]:
+    """The scores of every turn of each chart's dialogue."""
+    results = []
+    for group in groups:
+        turns = group.trajectories[0].turns
+        scores = [turn.reward.scores for turn in turns]
+        results.append(
+            ChartResult(
+                chart=group.chart.id,
+                kind=group.chart.kind,
+                executed=tuple(score.executed for score in scores),
+                low_level=tuple(score.low_level for score in scores),
+                programs=tuple(turn.response.program for turn in turns),
+                text=tuple(score.text for score in scores),
+                layout=tuple(score.layout for score in scores),
+                chart_type=tuple(score.chart_type for score in scores),
+                color=tuple(score.color for score in scores),
+            )
+        )
+    return results

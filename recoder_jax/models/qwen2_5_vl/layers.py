@@ -1,0 +1,59 @@
+"""Parts that the vision tower and the decoder share.
+
+Axes: D width, F hidden of the MLP, H head size; leading axes are free.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from recoder_jax.models.weights import Scope, normal, ones, weight, zeros
+
+
+def product(spec: str, x: jax.Array, w: nnx.Param) -> jax.Array:
+    """`einsum(spec, x, w)` in the dtype of `x`, accumulated in float32."""
+    return jnp.einsum(spec, x, w[...].astype(x.dtype))
+
+
+def rms_norm(x: jax.Array, scale: nnx.Param, eps: float) -> jax.Array:
+    """`scale * x / sqrt(mean(x^2) + eps)` over the last axis; the quotient is computed in float32."""
+    x32 = x.astype(jnp.float32)
+    x32 = x32 * jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + eps)
+    return scale[...].astype(x.dtype) * x32.astype(x.dtype)
+
+
+def rotate(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
+    """Rotary embedding, computed in float32: turns the pair (x_i, x_{i + H/2}) by angle i. x [..., H]; cos, sin [..., H/2]."""
+    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
+
+
+class Mlp(nnx.Module):
+    """SwiGLU: `(silu(x gate) * (x up)) down`, with biases in the vision tower."""
+
+    def __init__(self, scope: Scope, width: int, hidden: int, axes: tuple[str, str], bias: bool, out_std: float):
+        into, out = (width, hidden), (hidden, width)
+        std = width**-0.5
+        self.gate = weight(scope, 'gate_proj.weight', into, axes, normal(std), inputs=1)
+        self.up = weight(scope, 'up_proj.weight', into, axes, normal(std), inputs=1)
+        self.down = weight(scope, 'down_proj.weight', out, axes[::-1], normal(out_std), inputs=1)
+        self.gate_bias = weight(scope, 'gate_proj.bias', (hidden,), axes[1:], zeros) if bias else None
+        self.up_bias = weight(scope, 'up_proj.bias', (hidden,), axes[1:], zeros) if bias else None
+        self.down_bias = weight(scope, 'down_proj.bias', (width,), (None,), zeros) if bias else None
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        gate = add_bias(product('...d,df->...f', x, self.gate), self.gate_bias)
+        up = add_bias(product('...d,df->...f', x, self.up), self.up_bias)
+        return add_bias(product('...f,fd->...d', jax.nn.silu(gate) * up, self.down), self.down_bias)
+
+
+def add_bias(x: jax.Array, bias: nnx.Param | None) -> jax.Array:
+    """`x + bias` in the dtype of `x`; `x` where there is none."""
+    return x if bias is None else x + bias[...].astype(x.dtype)
+
+
+def norm_scale(scope: Scope, name: str, width: int) -> nnx.Param:
+    """The scale of an RMS norm over `width` numbers, replicated on every device."""
+    return weight(scope, name, (width,), (None,), ones)

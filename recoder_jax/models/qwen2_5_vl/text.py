@@ -1,0 +1,142 @@
+"""The decoder: M-RoPE, grouped-query attention, SwiGLU; blocks stacked and run in one loop.
+
+Axes: B rows, G branches, S tokens, Q new tokens, L layers, D width, K key/value heads, R query heads per key/value head,
+H head size, V vocabulary, P prefix.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from recoder_jax.models.qwen2_5_vl.attention import Past, appended_attention, packed_attention, tree_mask
+from recoder_jax.models.qwen2_5_vl.config import Config, TextConfig
+from recoder_jax.models.qwen2_5_vl.layers import Mlp, norm_scale, product, rms_norm, rotate
+from recoder_jax.models.weights import Scope, normal, weight, zeros
+from recoder_jax.sharding import constrain
+
+
+class TextBlock(nnx.Module):
+    """All blocks of the decoder, stacked; inside the layer loop one of them."""
+
+    def __init__(self, scope: Scope, config: TextConfig):
+        d, k, r, h = config.hidden, config.kv_heads, config.queries_per_kv, config.head_dim
+        std, out_std = d**-0.5, d**-0.5 * (2 * config.layers) ** -0.5
+        query, key = ('embed', 'kv_heads', 'queries_per_kv', 'head'), ('embed', 'kv_heads', 'head')
+        attn = scope.child('self_attn.')
+        self.eps = config.eps
+        self.norm1 = norm_scale(scope, 'input_layernorm.weight', d)
+        self.norm2 = norm_scale(scope, 'post_attention_layernorm.weight', d)
+        self.q = weight(attn, 'q_proj.weight', (d, k, r, h), query, normal(std), inputs=1)
+        self.k = weight(attn, 'k_proj.weight', (d, k, h), key, normal(std), inputs=1)
+        self.v = weight(attn, 'v_proj.weight', (d, k, h), key, normal(std), inputs=1)
+        self.q_bias = weight(attn, 'q_proj.bias', (k, r, h), query[1:], zeros)
+        self.k_bias = weight(attn, 'k_proj.bias', (k, h), key[1:], zeros)
+        self.v_bias = weight(attn, 'v_proj.bias', (k, h), key[1:], zeros)
+        self.o = weight(attn, 'o_proj.weight', (k, r, h, d), (*query[1:], 'embed'), normal(out_std), inputs=3)
+        self.mlp = Mlp(scope.child('mlp.'), d, config.intermediate, ('embed', 'mlp'), bias=False, out_std=out_std)
+
+    def hidden(self, x: jax.Array, cos: jax.Array, sin: jax.Array, mask: jax.Array) -> jax.Array:
+        """Packed rows: x [B, S, D]; cos, sin [B, S, H/2]; mask [B, S, S] -> [B, S, D]."""
+        q, k, v = self._project(x, cos, sin)
+        x = x + self._out(packed_attention(q, k, v, mask))
+        x = x + self.mlp(rms_norm(x, self.norm2, self.eps))
+        return constrain(x, ('batch', 'sequence', None))
+
+    def extend(
+        self, x: jax.Array, cos: jax.Array, sin: jax.Array, past: Past, valid: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """New tokens: x [B, G, Q, D], one layer of the past, valid [B, G, Q] -> x and the new k, v [B, G, K, Q, H]."""
+        q, k, v = self._project(x, cos, sin)
+        k, v = k.swapaxes(2, 3), v.swapaxes(2, 3)  # [B, G, K, Q, H]
+        x = x + self._out(appended_attention(q, k, v, past, valid))
+        x = x + self.mlp(rms_norm(x, self.norm2, self.eps))
+        return constrain(x, ('batch', None, None, None)), k, v
+
+    def _project(self, x: jax.Array, cos: jax.Array, sin: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """x [..., D] -> q [..., K, R, H], k and v [..., K, H], q and k rotated."""
+        x = rms_norm(x, self.norm1, self.eps)
+        q = product('...d,dkrh->...krh', x, self.q) + self.q_bias[...].astype(x.dtype)
+        k = product('...d,dkh->...kh', x, self.k) + self.k_bias[...].astype(x.dtype)
+        v = product('...d,dkh->...kh', x, self.v) + self.v_bias[...].astype(x.dtype)
+        cos, sin = cos[..., None, :], sin[..., None, :]
+        return rotate(q, cos[..., None, :], sin[..., None, :]), rotate(k, cos, sin), v
+
+    def _out(self, x: jax.Array) -> jax.Array:
+        return product('...krh,krhd->...d', x, self.o)
+
+
+class Decoder(nnx.Module):
+    """Embedding, blocks, final norm, head."""
+
+    def __init__(self, scope: Scope, config: Config):
+        t = config.text
+        self.config = config
+        table = (t.vocab, t.hidden)
+        # A tied table is also the head: logits of unit variance need rows of norm one.
+        embed_std = t.hidden**-0.5 if t.tied else 0.02
+        self.embedding = weight(
+            scope, 'model.embed_tokens.weight', table, ('vocab', 'embed'), normal(embed_std), stored_shape=table
+        )
+        self.blocks = TextBlock(scope.child('model.layers.{}.', layers=t.layers), t)
+        self.norm = norm_scale(scope, 'model.norm.weight', t.hidden)
+        head = (scope, 'lm_head.weight', table[::-1], ('embed', 'vocab'), normal(t.hidden**-0.5), 1)
+        self.head = None if t.tied else weight(*head)
+
+    def embed(self, tokens: jax.Array, features: jax.Array, image_slot: jax.Array) -> jax.Array:
+        """Token embeddings, image tokens replaced by features. See `Qwen2_5_VL.embed`."""
+        table = constrain(self.embedding[...].astype(self.config.dtype), ('vocab', None))
+        x = table[tokens]
+        image = features.astype(x.dtype)[jnp.maximum(image_slot, 0)]
+        x = jnp.where((image_slot >= 0)[..., None], image, x)
+        return constrain(x, ('batch', *[None] * (x.ndim - 1)))
+
+    def hidden(self, x: jax.Array, positions: jax.Array, segment: jax.Array, prefix: jax.Array) -> jax.Array:
+        """See `Qwen2_5_VL.hidden`."""
+        cos, sin = self._rotary(positions)
+        mask = tree_mask(segment, prefix)
+        graphdef, state = nnx.split(self.blocks)
+
+        def body(x, layer):
+            return nnx.merge(graphdef, layer).hidden(x, cos, sin, mask), None
+
+        body = jax.checkpoint(body, prevent_cse=False) if self.config.remat else body
+        x, _ = jax.lax.scan(body, x, state, unroll=self.config.unroll)
+        return rms_norm(x, self.norm, self.config.text.eps)
+
+    def extend(
+        self, x: jax.Array, positions: jax.Array, past: Past, valid: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """See `Qwen2_5_VL.extend`. The past is read, layer by layer, and never written here."""
+        cos, sin = self._rotary(positions)
+        graphdef, state = nnx.split(self.blocks)
+
+        def body(x, layer):
+            weights, caches = layer
+            one = dataclasses.replace(past, **caches)
+            x, k, v = nnx.merge(graphdef, weights).extend(x, cos, sin, one, valid)
+            return x, (k, v)
+
+        caches = {name: getattr(past, name) for name in ('prefix_k', 'prefix_v', 'suffix_k', 'suffix_v')}
+        x, (k, v) = jax.lax.scan(body, x, (state, caches), unroll=self.config.unroll)
+        return rms_norm(x, self.norm, self.config.text.eps), k, v
+
+    def logits(self, x: jax.Array) -> jax.Array:
+        """x [..., D] -> float32 [..., V]."""
+        tied = self.head is None
+        w = (self.embedding if tied else self.head)[...].astype(x.dtype)
+        spec = '...d,vd->...v' if tied else '...d,dv->...v'
+        return jnp.einsum(spec, x, w, preferred_element_type=jnp.float32)
+
+    def _rotary(self, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """positions [3, ...] -> cos, sin [..., H/2]: the frequencies are dealt to time, row and column by section."""
+        t = self.config.text
+        half = t.head_dim // 2
+        frequency = t.rope_theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+        owner = np.repeat(np.arange(3), t.mrope_section)
+        angle = jnp.moveaxis(jnp.asarray(positions)[owner], 0, -1) * frequency  # [..., H/2]
+        return jnp.cos(angle), jnp.sin(angle)

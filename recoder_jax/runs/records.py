@@ -1,0 +1,243 @@
+"""What a run leaves behind, as dataclasses: dialogues with every reward part, and the evaluation of a policy.
+
+Scores of one chart are in [0, 1]; what an `Evaluation` reports is in points (100 times that).
+Every record turns into plain JSON with `to_json` and back with `from_json`; a number that is not finite travels as
+the string 'nan', 'inf' or '-inf', because JSON has no word for it.
+"""
+
+from dataclasses import asdict, dataclass
+import math
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class TurnRecord:
+    """One turn of a dialogue.
+
+    Attributes:
+      turn: number of the turn, from 1.
+      text: the response as decoded from the sampled tokens.
+      program: the program found in the response, None when there is none.
+      status: how its execution ended ('ok', 'error', 'timeout', ...), '' when nothing was executed.
+      log: last lines of the traceback, '' when the program ran.
+      render: file name inside `renders/`, None when there is no render.
+      parts: reward parts and scores of this turn: format, rule, text, layout, chart_type, color, low_level, total, ...
+      tokens: number of sampled tokens.
+      shared: whether the turn belongs to the prefix its group shares (then it carries no loss).
+      advantage: what weighted its tokens in the update, None outside of training.
+    """
+
+    turn: int
+    text: str
+    program: str | None
+    status: str
+    log: str
+    render: str | None
+    parts: dict[str, float]
+    tokens: int
+    shared: bool
+    advantage: float | None
+
+    @property
+    def executed(self) -> bool:
+        return self.status == 'ok'
+
+
+@dataclass(frozen=True)
+class DialogueRecord:
+    """One trajectory over one chart.
+
+    Attributes:
+      step: training step, 0 for an evaluation.
+      chart: id of the chart.
+      kind: its family, '' when unknown.
+      branch: number of the trajectory in its group, from 0.
+      branch_turn: first turn sampled once per trajectory.
+      golden: the golden program, '' when unknown.
+      target: file name of the chart image inside `renders/`.
+      reward: trajectory reward.
+      turns: the turns in order.
+    """
+
+    step: int
+    chart: str
+    kind: str
+    branch: int
+    branch_turn: int
+    golden: str
+    target: str
+    reward: float
+    turns: tuple[TurnRecord, ...]
+
+    def to_json(self) -> dict:
+        return encode_numbers(asdict(self))
+
+    @classmethod
+    def from_json(cls, data: dict) -> 'DialogueRecord':
+        """Raises ValueError when a field is missing or unknown."""
+        try:
+            turns = tuple(_turn_from_json(turn) for turn in data['turns'])
+            return cls(**{**data, 'reward': decode_number(data['reward']), 'turns': turns})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f'a dialogue record has a wrong or missing field ({error}); write the rollouts again') from error
+
+
+def _turn_from_json(data: dict) -> TurnRecord:
+    advantage = data['advantage']
+    return TurnRecord(**{**data, 'parts': {name: decode_number(value) for name, value in data['parts'].items()},
+                         'advantage': None if advantage is None else decode_number(advantage)})
+
+
+@dataclass(frozen=True)
+class ChartResult:
+    """How the turns of one evaluated chart went; every tuple has one entry a turn, or is empty where not measured.
+
+    Attributes:
+      chart: id of the chart.
+      kind: its family, '' when unknown.
+      executed: whether the turn's program ran and left a figure.
+      low_level: mean of the four rule scores, in [0, 1]; 0 where the program failed.
+      programs: the programs; None where the response holds none.
+      text, layout, chart_type, color: the four rule scores, in [0, 1].
+    """
+
+    chart: str
+    kind: str
+    executed: tuple[bool, ...]
+    low_level: tuple[float, ...]
+    programs: tuple[str | None, ...]
+    text: tuple[float, ...] = ()
+    layout: tuple[float, ...] = ()
+    chart_type: tuple[float, ...] = ()
+    color: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and its bootstrap interval, in points. All None when no chart counts."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class TurnScores:
+    """Means over all charts at one turn, in points; a part that was not measured is None."""
+
+    turn: int
+    executed: Interval
+    low_level: Interval
+    text: float | None
+    layout: float | None
+    chart_type: float | None
+    color: float | None
+
+
+@dataclass(frozen=True)
+class CorrectionScores:
+    """Turn `turn` against turn 1, over the `charts` charts whose turn-1 program executes, in points.
+
+    `average_improvement` is the mean difference of low-level, the rates are shares of charts: low-level higher
+    (improve), lower (degrade), program equal after normalisation (repeat), program text equal (exact).
+    """
+
+    turn: int
+    charts: int
+    average_improvement: Interval
+    improve_rate: Interval
+    degrade_rate: Interval
+    repeat_rate: Interval
+    exact_rate: Interval
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Content of `evaluation.json`.
+
+    Attributes:
+      name: what was evaluated, the row label in tables.
+      benchmark: on what.
+      charts: number of charts.
+      seeds: every seed that decided the numbers.
+      config_hash: hash of the config, '' when unknown.
+      turns: means per turn, from turn 1.
+      corrections: turn t against turn 1, for t = 2, 3, ...
+      results: the charts one by one.
+    """
+
+    name: str
+    benchmark: str
+    charts: int
+    seeds: dict[str, int]
+    config_hash: str
+    turns: tuple[TurnScores, ...]
+    corrections: tuple[CorrectionScores, ...]
+    results: tuple[ChartResult, ...]
+
+    @property
+    def average_improvement(self) -> float | None:
+        """Of the last turn over turn 1, in points; None with a single turn. So are the next three."""
+        return self.corrections[-1].average_improvement.value if self.corrections else None
+
+    @property
+    def improve_rate(self) -> float | None:
+        return self.corrections[-1].improve_rate.value if self.corrections else None
+
+    @property
+    def degrade_rate(self) -> float | None:
+        return self.corrections[-1].degrade_rate.value if self.corrections else None
+
+    @property
+    def repeat_rate(self) -> float | None:
+        return self.corrections[-1].repeat_rate.value if self.corrections else None
+
+    def to_json(self) -> dict:
+        return encode_numbers(asdict(self))
+
+    @classmethod
+    def from_json(cls, data: dict) -> 'Evaluation':
+        """Raises ValueError when a field is missing or unknown."""
+        try:
+            return cls(**{**data,
+                          'turns': tuple(_turn_scores(row) for row in data['turns']),
+                          'corrections': tuple(_correction_scores(row) for row in data['corrections']),
+                          'results': tuple(_chart_result(row) for row in data['results'])})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f'an evaluation has a wrong or missing field ({error}); run the evaluation again') from error
+
+
+def _turn_scores(row: dict) -> TurnScores:
+    return TurnScores(**{**row, 'executed': Interval(**row['executed']), 'low_level': Interval(**row['low_level'])})
+
+
+def _correction_scores(row: dict) -> CorrectionScores:
+    plain = ('turn', 'charts')
+    return CorrectionScores(**{name: value if name in plain else Interval(**value) for name, value in row.items()})
+
+
+def _chart_result(row: dict) -> ChartResult:
+    return ChartResult(**{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()})
+
+
+def encode_numbers(value):
+    """The same JSON value with tuples as lists, numpy scalars as numbers, and numbers that are not finite as strings."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, dict):
+        return {key: encode_numbers(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [encode_numbers(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    return value
+
+
+def decode_number(value: float | int | str) -> float:
+    """Inverse of `encode_numbers` for one number. Raises ValueError on anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f'{value!r} is not a number')
+    if isinstance(value, str) and value not in ('nan', 'inf', '-inf'):
+        raise ValueError(f'{value!r} is not a number')
+    return float(value)

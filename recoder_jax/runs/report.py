@@ -1,0 +1,179 @@
+"""`report.html` of a run, or of a chain of runs: what it is, results, curves, dialogues. One file, no network.
+
+Images are not copied: the page refers to RUN/renders by relative path, so it stays with its runs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+import math
+import os
+from pathlib import Path
+
+from recoder_jax.runs.directory import RunDirectory
+from recoder_jax.runs.records import Evaluation, Interval, encode_numbers
+from recoder_jax.runs.viewer import SameProgram, Source, dialogue_data, environment, pick_dialogues, same_text, write_page
+
+_POINTS = 1_500      # points of a curve kept in the page; more are averaged in equal buckets
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A difference to print under the results: 'low-level at turn 2, stage2 over sft', with its interval."""
+
+    label: str
+    difference: Interval
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of the chain as the page shows it.
+
+    Attributes:
+      name: name of the run directory, or the config's `name`.
+      steps: number of steps with metrics.
+      seconds: sum of time/step, None when it was not measured.
+      seeds: every config entry whose key is `seed` or ends in `_seed`.
+      versions: the config's `versions`.
+      config: the config, flattened to dotted keys.
+      evaluation: content of evaluation.json, if there.
+      dialogues: number of dialogues on disk.
+    """
+
+    name: str
+    steps: int
+    seconds: float | None
+    seeds: dict[str, object]
+    versions: dict[str, str]
+    config: dict[str, object]
+    evaluation: Evaluation | None
+    dialogues: int
+
+
+def write_report(paths: Sequence[str | os.PathLike], out: str | os.PathLike | None = None, *, title: str | None = None,
+                 comparisons: Sequence[Comparison] = (), dialogue_limit: int = 4_000,
+                 same_program: SameProgram = same_text) -> Path:
+    """Writes the page and returns its path.
+
+    paths: run directories in the order of the chain.
+    out: the HTML file; default RUN/report.html for one run, report.html beside the runs for several.
+    dialogue_limit: at most how many dialogues the page carries, divided evenly over the runs that have some.
+
+    Raises FileNotFoundError for a path that is no run directory, ValueError for damaged files or an unwritable place.
+    """
+    if dialogue_limit < 0:
+        raise ValueError(f'a page cannot carry {dialogue_limit} dialogues; give a number from 0')
+    if not paths:
+        raise ValueError('there is no run to report on; give at least one run directory')
+    runs = [RunDirectory.existing(path) for path in paths]
+    out = Path(out) if out is not None else _default_place(runs)
+    metrics = [run.read_metrics() for run in runs]
+    share = dialogue_limit // max(1, sum(bool(run.rollout_steps()) for run in runs))
+    picked = [pick_dialogues(run, share) for run in runs]
+    stages = [_stage(run, rows, total) for run, rows, (_, total) in zip(runs, metrics, picked)]
+    names = [stage.name for stage in stages]
+    sources = [Source(name, run.renders, records) for name, run, (records, _) in zip(names, runs, picked)]
+    evaluated = [stage.evaluation for stage in stages if stage.evaluation is not None]
+    page = environment().get_template('report.html').render(
+        title=title or ' → '.join(names), stages=stages, comparisons=comparisons,
+        config=_config_table(stages), results=[stage for stage in stages if stage.evaluation is not None],
+        result_turns=max((len(evaluation.turns) for evaluation in evaluated), default=0),
+        kinds=_kind_table([stage for stage in stages if stage.evaluation is not None]),
+        seconds=_total(stage.seconds for stage in stages), duration=duration, points=points,
+        shown=sum(len(records) for records, _ in picked), total=sum(total for _, total in picked),
+        curves=encode_numbers([{'name': name, **curve_data(rows)} for name, rows in zip(names, metrics)]),
+        data=dialogue_data(sources, out, same_program))
+    write_page(out, page)
+    return out
+
+
+def _default_place(runs: Sequence[RunDirectory]) -> Path:
+    if len(runs) == 1:
+        return runs[0].path / 'report.html'
+    return Path(os.path.commonpath([run.path.resolve().parent for run in runs])) / 'report.html'
+
+
+def _stage(run: RunDirectory, metrics: Sequence[Mapping], dialogues: int) -> Stage:
+    config = run.read_config() if (run.path / 'config.json').exists() else {}
+    versions = config.get('versions')
+    flat = flatten({key: value for key, value in config.items() if key != 'versions'})
+    return Stage(name=run.name, steps=len(metrics), seconds=_total(row.get('time/step') for row in metrics),
+                 seeds={key: value for key, value in flat.items() if key.split('.')[-1] == 'seed' or key.endswith('_seed')},
+                 versions=versions if isinstance(versions, dict) else {}, config=flat,
+                 evaluation=run.read_evaluation(), dialogues=dialogues)
+
+
+def _total(values) -> float | None:
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    return sum(finite) if finite else None
+
+
+def flatten(config: Mapping, prefix: str = '') -> dict[str, object]:
+    """{'a': {'b': 1}} as {'a.b': 1}."""
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f'{prefix}{key}.')
+        else:
+            flat[f'{prefix}{key}'] = value
+    return flat
+
+
+def _config_table(stages: Sequence[Stage]) -> list[tuple[str, list[str], bool]]:
+    """Rows (key, value per stage, whether the stages differ), those that differ first."""
+    keys = sorted({key for stage in stages for key in stage.config})
+    rows = [(key, [str(stage.config.get(key, '')) for stage in stages]) for key in keys]
+    table = [(key, values, len(set(values)) > 1) for key, values in rows]
+    return sorted(table, key=lambda row: not row[2])
+
+
+def _kind_table(stages: Sequence[Stage]) -> list[tuple[str, int, list[float | None]]]:
+    """Rows (kind, charts, low-level of the last turn per stage in points); empty when there is one kind only."""
+    per_stage = []
+    for stage in stages:
+        scores: dict[str, list[float]] = {}
+        for result in stage.evaluation.results:
+            scores.setdefault(result.kind or 'other', []).append(result.low_level[-1])
+        per_stage.append(scores)
+    kinds = sorted({kind for scores in per_stage for kind in scores})
+    if len(kinds) < 2:
+        return []
+    return [(kind, max(len(scores.get(kind, ())) for scores in per_stage),
+             [100 * sum(scores[kind]) / len(scores[kind]) if kind in scores else None for scores in per_stage])
+            for kind in kinds]
+
+
+def curve_data(metrics: Sequence[Mapping]) -> dict:
+    """Columns of metrics.jsonl for the page: steps [N] and name -> values [N], None where a step lacks the metric.
+
+    Long runs are averaged in buckets of equal size, so that the page stays small; values that are not finite are
+    left out of the curves and counted in `lost`.
+    """
+    names = sorted({name for row in metrics for name in row if name != 'step'})
+    size = max(1, math.ceil(len(metrics) / _POINTS))
+    buckets = [metrics[start:start + size] for start in range(0, len(metrics), size)]
+    lost = {name: sum(1 for row in metrics if not math.isfinite(row.get(name, 0.0))) for name in names}
+    return {'steps': [bucket[-1]['step'] for bucket in buckets],
+            'values': {name: [_mean([row[name] for row in bucket if name in row]) for bucket in buckets] for name in names},
+            'lost': {name: count for name, count in lost.items() if count}}
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    finite = [value for value in values if math.isfinite(value)]
+    return float(f'{sum(finite) / len(finite):.6g}') if finite else None
+
+
+def duration(seconds: float | None) -> str:
+    """'2 h 05 min', '3 min 20 s', '8.1 s'; a dash for None."""
+    if seconds is None:
+        return '–'
+    if seconds < 60:
+        return f'{seconds:.1f} s'
+    whole = round(seconds)
+    if whole < 3600:
+        return f'{whole // 60} min {whole % 60:02d} s'
+    return f'{whole // 3600} h {whole % 3600 // 60:02d} min'
+
+
+def points(value: float | None, signed: bool = False) -> str:
+    """A score in points with one decimal; a dash for None."""
+    return '–' if value is None else format(value, '+.1f' if signed else '.1f')

@@ -1,0 +1,140 @@
+"""Meshes, and the one table that says on which mesh axis a logical axis lies.
+
+Mesh axes: `data` replicates weights and splits the batch, `fsdp` splits weights and the batch, `tensor` splits heads, MLP
+and vocabulary. They are Auto axes: the compiler propagates shardings from the inputs and from `constrain`, which acts in
+code traced under `jax.set_mesh(mesh)` and is nothing without a mesh.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+AXES = ('data', 'fsdp', 'tensor')
+
+# logical axis -> mesh axes
+TABLE: dict[str, tuple[str, ...]] = {
+    'layers': (),
+    'embed': ('fsdp',),
+    'heads': ('tensor',),
+    'kv_heads': ('tensor',),
+    'queries_per_kv': (),
+    'head': (),
+    'mlp': ('tensor',),
+    'vocab': ('tensor',),
+    'batch': ('data', 'fsdp'),
+    'sequence': (),
+}
+
+
+def make_mesh(data: int = 1, fsdp: int = -1, tensor: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A mesh over `devices` (default: all); one size may be -1 and takes the devices that are left.
+
+    Raises:
+      ValueError: when the sizes do not multiply to the number of devices.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    sizes = [data, fsdp, tensor]
+    if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
+        raise ValueError(f'Mesh sizes data={data}, fsdp={fsdp}, tensor={tensor}: positive numbers, at most one -1.')
+    if -1 in sizes:
+        sizes[sizes.index(-1)] = len(devices) // math.prod(size for size in sizes if size != -1)
+    if math.prod(sizes) != len(devices):
+        raise ValueError(
+            f'The mesh data={data}, fsdp={fsdp}, tensor={tensor} does not cover {len(devices)} devices; '
+            'choose sizes whose product is that number.'
+        )
+    types = (AxisType.Auto,) * len(AXES)
+    return jax.make_mesh(tuple(sizes), AXES, axis_types=types, devices=devices)
+
+
+def spec(axes: Sequence[str | None], table: dict[str, tuple[str, ...]] | None = None) -> PartitionSpec:
+    """The partition of an array with these logical axes.
+
+    Raises:
+      ValueError: a logical axis that is not in the table, or a mesh axis used for two dimensions.
+    """
+    return PartitionSpec(*mesh_axes(axes, table))
+
+
+def mesh_axes(axes: Sequence[str | None], table: dict[str, tuple[str, ...]] | None = None) -> list[tuple[str, ...] | None]:
+    """The mesh axes of each dimension, None where it is whole; a PartitionSpec would turn a tuple of one into a string."""
+    table = TABLE if table is None else table
+    used: list[str] = []
+    entries: list[tuple[str, ...] | None] = []
+    for axis in axes:
+        if axis is not None and axis not in table:
+            raise ValueError(f'Unknown logical axis {axis!r}; the table knows {", ".join(table)}.')
+        names = () if axis is None else table[axis]
+        clash = [name for name in names if name in used]
+        if clash:
+            raise ValueError(f'Logical axes {tuple(axes)} put mesh axis {clash[0]!r} on two dimensions; change the table.')
+        used.extend(names)
+        entries.append(names or None)
+    return entries
+
+
+def sharding(shape: Sequence[int], axes: Sequence[str | None], mesh: Mesh, name: str = 'An array') -> NamedSharding:
+    """The sharding of one array on `mesh`.
+
+    Raises:
+      ValueError: a dimension that its mesh axes do not divide; the sentence names the remedy.
+    """
+    entries = mesh_axes(axes)
+    for size, axis, entry in zip(shape, axes, entries, strict=True):
+        parts = math.prod(mesh.shape[name] for name in entry or ())
+        if size % parts:
+            raise ValueError(
+                f'{name}: {axis} has size {size}, which {"*".join(entry)} = {parts} does not divide; '
+                f'use a {entry[-1]} size that divides {size} and put the devices on another mesh axis.'
+            )
+    return NamedSharding(mesh, PartitionSpec(*entries))
+
+
+def shardings(state, mesh: Mesh):
+    """The shardings of a tree of weights, in its structure: `jax.jit(..., out_shardings=shardings(abstract, mesh))`.
+
+    Args:
+      state: an abstract or real state; also a tree that holds states, such as `optax` moments. What carries no row
+        (`models.weights`) is replicated.
+      mesh: from `make_mesh`.
+
+    Raises:
+      ValueError: an indivisible dimension, named with its tensor.
+    """
+
+    def place(leaf):
+        row = leaf.get_metadata().get('row') if isinstance(leaf, nnx.Variable) else None
+        if row is None:
+            return jax.tree.map(lambda _: NamedSharding(mesh, PartitionSpec()), leaf)
+        return leaf.replace(sharding(leaf.get_value().shape, row.axes, mesh, row.name))
+
+    return jax.tree.map(place, state, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """First dimension over the batch axes, the others whole."""
+    return NamedSharding(mesh, spec(('batch',)))
+
+
+def constrain(x: jax.Array, axes: Sequence[str | None]) -> jax.Array:
+    """Asks the compiler to lay out `x` by these logical axes, on the mesh of `jax.set_mesh`; nothing where none is set.
+
+    A dimension that its mesh axes do not divide is left to the compiler (a batch of one row has no place to go).
+    """
+    if len(axes) != x.ndim:
+        raise ValueError(f'{len(axes)} logical axes {tuple(axes)} for an array of shape {x.shape}; name every dimension.')
+    entries = mesh_axes(axes)
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return x
+    fits = [
+        entry if entry and size % np.prod([mesh.shape[name] for name in entry]) == 0 else None
+        for size, entry in zip(x.shape, entries, strict=True)
+    ]
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(*fits))
