@@ -45,9 +45,10 @@ def get_config():
     config.rollout.eta = 0.0  # paper
 
     config.batch.size = 128  # paper
-    config.batch.micro_batches = 2
+    config.batch.micro_batches = 8
     config.batch.rows = 64
-    config.batch.row_tokens = 81920  # prefix once and 8 suffixes
+    config.batch.row_tokens = 24576
+    config.batch.suffixes = 2  # two dialogues of at most 9.7k tokens beside each other
     config.batch.logit_chunk = 256
 
     config.optimizer.learning_rate = 1e-6  # paper

@@ -21,6 +21,8 @@ fi
 # A machine without an accelerator: say so to jax, which otherwise looks for one and warns.
 if [ -z "${JAX_PLATFORMS:-}" ] && [ ! -e /dev/nvidia0 ] && [ ! -e /dev/accel0 ] && [ ! -e /dev/vfio/0 ]; then
     export JAX_PLATFORMS=cpu
+    # Large pages for what XLA allocates anew at every step: page faults took 40 % of a training step on a virtual machine.
+    export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
 fi
 export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$workdir/compilations}
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=${JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS:-1}
@@ -45,8 +47,8 @@ train() { # config, run, init, overrides
     python -m recoder_jax.evaluate --config="$configs/evaluate.py" --workdir="$workdir/$run" --config.data.dir="$data"
 }
 
-stage "data: charts" python -m recoder_jax.prepare chart_world --out "$data" --train 5000 --validation 64 --test 200
-stage "data: corrections" python -m recoder_jax.prepare chart_world_corrections --out "$data" --train 1500 --validation 64 --test 64
+stage "data: charts" python -m recoder_jax.prepare chart_world --out "$data" --train 2500 --validation 32 --test 200
+stage "data: corrections" python -m recoder_jax.prepare chart_world_corrections --out "$data" --train 700 --validation 16 --test 16
 stage "SFT" train sft sft "" "$@"
 stage "SFT on corrections" train sft_corrections corrections "$workdir/sft" "$@"
 stage "RL stage 1, shared first turn" train stage1_shared_first_turn stage1 "$workdir/corrections" "$@"

@@ -17,6 +17,15 @@ from ml_collections import config_flags
 def defaults() -> ml_collections.ConfigDict:
     """All keys of a run. Sizes fit the tiny policy; paper-sized files set theirs."""
     config = ml_collections.ConfigDict()
+    add_policy(config)
+    add_learning(config)
+    add_rollout(config)
+    add_run(config)
+    return config.lock()
+
+
+def add_policy(config: ml_collections.ConfigDict) -> None:
+    """What is trained, from what, on which devices."""
     config.name = ""  # row label in tables and reports
     config.kind = "sft"  # sft: learn from given responses; rl: learn from the policy's own, rewarded
     config.seed = 0  # decides initial weights, data order and sampling
@@ -28,6 +37,7 @@ def defaults() -> ml_collections.ConfigDict:
     config.model.dtype = "float32"  # of activations
     config.model.param_dtype = "float32"  # of parameters and optimizer moments
     config.model.remat = False  # recompute blocks in the backward pass instead of keeping their activations
+    config.model.unroll = 1  # blocks an iteration of the layer loop runs when training; more compile longer and run faster on CPUs
     config.tokenizer = "tiny"  # 'tiny' or a directory with a Qwen2.5-VL tokenizer.json
 
     config.image = ml_collections.ConfigDict()
@@ -39,17 +49,22 @@ def defaults() -> ml_collections.ConfigDict:
     config.mesh.fsdp = 1  # shares of parameters and batch
     config.mesh.tensor = 1  # shares of heads and of the hidden units
 
+
+def add_learning(config: ml_collections.ConfigDict) -> None:
+    """Data, batch and optimizer, for SFT and RL."""
     config.data = ml_collections.ConfigDict()
     config.data.dir = "data"  # where `python -m recoder_jax.prepare` put the data sets
     config.data.name = "chart_world"
     config.data.split = "train"
+    config.data.mixed_with = ""  # SFT: further data sets, 'name:split,name:split', mixed in by their sizes
     config.data.trained_turns = "all"  # turns of an SFT dialogue that carry loss: all or last
 
     config.batch = ml_collections.ConfigDict()
     config.batch.size = 32  # SFT: dialogues an update; RL: charts an update
-    config.batch.micro_batches = 1  # parts an update's gradient is summed over
+    config.batch.micro_batches = 1  # parts an update's gradient is summed over; more are added when the trees do not fit
     config.batch.rows = 32  # packed rows of a micro-batch
     config.batch.row_tokens = 256  # tokens of a row
+    config.batch.suffixes = 8  # most suffixes that share a copy of their prefix in a row; a larger group takes several copies
     config.batch.logit_chunk = 1024  # trained tokens of a row whose logits are held at once
 
     config.optimizer = ml_collections.ConfigDict()
@@ -61,12 +76,15 @@ def defaults() -> ml_collections.ConfigDict:
     config.optimizer.b1 = 0.9
     config.optimizer.b2 = 0.95
 
+
+def add_rollout(config: ml_collections.ConfigDict) -> None:
+    """Dialogues, objective, reward and judge. The caps of responses and feedback hold in evaluation too; SFT reads `aggregation`."""
     config.rollout = ml_collections.ConfigDict()
     config.rollout.turns = 2  # T
     config.rollout.branch_turn = 2  # turns before it are sampled once a chart and shared; it and later ones are trained
     config.rollout.group = 8  # G, trajectories a chart
-    config.rollout.response_tokens = 96  # cap of a response
-    config.rollout.feedback_tokens = 128  # cap of a feedback, image included
+    config.rollout.response_tokens = 72  # cap of a response
+    config.rollout.feedback_tokens = 96  # cap of a feedback, image included
     config.rollout.temperature = 1.0  # of sampling
     config.rollout.charts = 16  # charts played side by side
     config.rollout.gamma = 0.0  # weight of the first turn's reward in the trajectory reward
@@ -91,6 +109,9 @@ def defaults() -> ml_collections.ConfigDict:
     config.judge.seconds = 120.0  # deadline of a judgement
     config.judge.concurrency = 64  # questions in flight
 
+
+def add_run(config: ml_collections.ConfigDict) -> None:
+    """Sandbox, checkpoints, logs, evaluation."""
     config.sandbox = ml_collections.ConfigDict()
     config.sandbox.workers = 2  # programs executed at once
     config.sandbox.seconds = 10.0  # deadline of a program
@@ -110,7 +131,6 @@ def defaults() -> ml_collections.ConfigDict:
     config.evaluation.turns = 2
     config.evaluation.temperature = 0.0
     config.evaluation.batch = 50  # charts played side by side
-    return config.lock()
 
 
 def load(file: str, overrides: Sequence[str] = ()) -> ml_collections.ConfigDict:
@@ -145,7 +165,9 @@ def validate(config: ml_collections.ConfigDict) -> None:
     check(config.kind in ("sft", "rl"), f"kind is {config.kind!r}; choose sft or rl")
     check(config.steps >= 1, f"steps is {config.steps}; give at least 1")
     check(config.data.trained_turns in ("all", "last"), f"data.trained_turns is {config.data.trained_turns!r}; choose all or last")
-    for name in ("size", "micro_batches", "rows", "row_tokens", "logit_chunk"):
+    for entry in filter(None, config.data.mixed_with.split(",")):
+        check(":" in entry, f"data.mixed_with names {entry!r}; write name:split, for example chart_world:train[:1000]")
+    for name in ("size", "micro_batches", "rows", "row_tokens", "suffixes", "logit_chunk"):
         check(config.batch[name] >= 1, f"batch.{name} is {config.batch[name]}; give at least 1")
     share = config.mesh.data * config.mesh.fsdp  # an axis of -1 takes the devices that are there, and is checked by the mesh
     check(share < 0 or config.batch.rows % share == 0, f"batch.rows is {config.batch.rows}, not a multiple of mesh.data * mesh.fsdp = {share}; change one")

@@ -1,7 +1,7 @@
 """Converts a policy between Hugging Face safetensors and our checkpoint form.
 
     python -m recoder_jax.convert import HUGGING_FACE_DIR CHECKPOINT_DIR [--param-dtype float32|bfloat16]
-    python -m recoder_jax.convert export CHECKPOINT_DIR HUGGING_FACE_DIR [--tokenizer DIR] [--shard-gb 4]
+    python -m recoder_jax.convert export RUN_OR_CHECKPOINT_DIR HUGGING_FACE_DIR [--tokenizer DIR] [--shard-gb 4]
 
 Bad input ends with one sentence and exit code 2.
 """
@@ -14,21 +14,22 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+from flax import nnx
 from tqdm import tqdm
 
+from recoder_jax import factory
+from recoder_jax.configuration import defaults
+from recoder_jax.dialogue.encoder import tokenizer_directory
+from recoder_jax.doors import door
 from recoder_jax.models import huggingface, store
+from recoder_jax.models.qwen2_5_vl.config import Config
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the door; returns the exit code: 0, or 2 for bad input."""
     options = _parser().parse_args(arguments)
     run = _import if options.direction == 'import' else _export
-    try:
-        print(run(options))
-    except (ValueError, OSError) as error:
-        print(f'convert: {error}', file=sys.stderr)
-        return 2
-    return 0
+    return door('convert', lambda: print(run(options)))
 
 
 def _import(options: argparse.Namespace) -> str:
@@ -41,17 +42,25 @@ def _import(options: argparse.Namespace) -> str:
 
 def _export(options: argparse.Namespace) -> str:
     _refuse_occupied(options.target)
-    tokenizer = options.tokenizer or options.source / 'tokenizer'
     if options.tokenizer and not options.tokenizer.is_dir():
         raise FileNotFoundError(f'{options.tokenizer} does not exist; give a directory with tokenizer files.')
     if options.shard_gb <= 0:
         raise ValueError(f'--shard-gb is {options.shard_gb}; give a positive number of gigabytes.')
-    config, state = store.load_policy(options.source)
+    config, state, tokenizer = _trained(options.source)
     bar = functools.partial(tqdm, desc='shards', file=sys.stderr)
     huggingface.export_policy(
-        options.target, config, state, tokenizer, shard_bytes=int(options.shard_gb * 1e9), progress=bar
+        options.target, config, state, options.tokenizer or tokenizer, shard_bytes=int(options.shard_gb * 1e9), progress=bar
     )
     return f'{config.parameters():,} parameters in {config.param_dtype} written to {options.target}'
+
+
+def _trained(source: pathlib.Path) -> tuple[Config, nnx.State, pathlib.Path]:
+    """Sizes, weights and tokenizer directory of a policy directory, or of a run's newest checkpoint."""
+    if factory.is_policy_directory(source) or not (source / 'checkpoints').is_dir():
+        return *store.load_policy(source), source / 'tokenizer'
+    config = factory.config_of_run(source, defaults())
+    policy = factory.trained_policy(source, config, factory.mesh_of(config))
+    return policy.config, policy.params, tokenizer_directory(config.tokenizer)
 
 
 def _refuse_occupied(target: pathlib.Path) -> None:
@@ -66,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     directions = parser.add_subparsers(dest='direction', required=True)
     into = directions.add_parser('import', help='Hugging Face checkpoint -> policy checkpoint')
-    out = directions.add_parser('export', help='policy checkpoint -> Hugging Face checkpoint')
+    out = directions.add_parser('export', help='run directory or policy checkpoint -> Hugging Face checkpoint')
     for direction in (into, out):
         direction.add_argument('source', type=pathlib.Path, help='directory to read')
         direction.add_argument('target', type=pathlib.Path, help='directory to write; must not exist or be empty')

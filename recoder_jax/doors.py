@@ -15,7 +15,7 @@ def door(name: str, action: Callable[[], None]) -> int:
     try:
         action()
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; the same command goes on where it stood", file=sys.stderr)
+        print(f"{name}: interrupted; run the same command again", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
         if os.environ.get(TRACEBACK):

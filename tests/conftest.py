@@ -41,3 +41,15 @@ def policy() -> RandomPolicy:
 def image_of(seed: int, height: int = 56, width: int = 56) -> np.ndarray:
     """A random image, uint8 [height, width, 3]."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory) -> str:
+    """A directory of small data sets: chart_world and its corrections."""
+    from recoder_jax import prepare
+
+    out = str(tmp_path_factory.mktemp("data"))
+    sizes = ["--train", "24", "--validation", "1", "--test", "6", "--workers", "2"]
+    assert prepare.main(["chart_world", "--out", out, *sizes]) == 0
+    assert prepare.main(["chart_world_corrections", "--out", out, *sizes]) == 0
+    return out

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recoder_jax.dialogue.turns import Prompts, feedback, opening
-from recoder_jax.learning.batch import Shape, Tree, assign_rows, pack, strand, token_weights
+from recoder_jax.learning.batch import Shape, Tree, assign_rows, pack, split_tree, strand, token_weights
 from recoder_jax.learning.objective import Clip, group_advantages, surrogate, trajectory_reward
 from recoder_jax.learning.step import TrainState, batch_loss, make_optimizer, make_step
 from recoder_jax.rollout.trajectory import supervised_tree
@@ -72,6 +72,16 @@ def test_packed_tree_equals_repeated_prefixes_in_value_and_gradient(policy):
     plain = loss_and_gradient(policy, naive, Shape(1, len(naive), max(t.size for t in naive)), Clip(0.01, 0.02))
     np.testing.assert_allclose(packed[0], plain[0], rtol=1e-5)
     assert largest_difference(packed[1], plain[1]) < 1e-5
+
+
+def test_splitting_a_group_over_copies_of_its_prefix_changes_nothing(policy):
+    tree = group_of(policy.encoder, 0, suffixes=3)
+    whole = loss_and_gradient(policy, [tree], Shape(1, 1, tree.size))
+    parts = split_tree(tree, 2)
+    assert [len(part.suffixes) for part in parts] == [2, 1]
+    split = loss_and_gradient(policy, parts, Shape(1, 2, tree.size))
+    np.testing.assert_allclose(whole[0], split[0], rtol=1e-5)
+    assert largest_difference(whole[1], split[1]) < 1e-5
 
 
 def test_loss_does_not_depend_on_the_number_of_micro_batches_or_rows(policy):
@@ -176,12 +186,12 @@ def test_weights_count_the_whole_batch(policy):
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(1, 100), min_size=1, max_size=20))
-def test_every_tree_gets_one_row_and_no_row_overflows(sizes):
-    shape = Shape(2, 10, 200)
-    rows = assign_rows(sizes, shape)
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=40), st.integers(1, 3))
+def test_every_tree_gets_one_row_and_no_row_overflows(sizes, parts):
+    rows = assign_rows(sizes, Shape(parts, 5, 200))
     assert sorted(index for row in rows for index in row) == list(range(len(sizes)))
     assert all(sum(sizes[index] for index in row) <= 200 for row in rows)
+    assert len(rows) % 5 == 0 and len(rows) >= 5 * parts
 
 
 def test_a_tree_that_fits_no_row_is_refused_with_the_remedy():

@@ -11,7 +11,9 @@ def get_config():
     config = defaults()
     config.name = "RL stage 1"
     config.kind = "rl"
-    config.steps = 30
+    config.steps = 16
+
+    config.model.unroll = 4
 
     config.data.name = "chart_world"
 
@@ -21,16 +23,16 @@ def get_config():
     config.rollout.charts = 16
 
     config.batch.size = 16
-    config.batch.micro_batches = 4
+    config.batch.micro_batches = 2
     config.batch.rows = 4
-    config.batch.row_tokens = 1024
+    config.batch.row_tokens = 1088
 
-    config.optimizer.learning_rate = 2e-4
+    config.optimizer.learning_rate = 3e-4
     config.optimizer.schedule = "constant"
     config.optimizer.warmup = 2
 
     config.reward.alpha = 0.9  # no judge on a laptop: format 0.1, rule 0.9
     config.reward.beta = 0.0
 
-    config.checkpoint.every = 10
+    config.checkpoint.every = 8
     return config

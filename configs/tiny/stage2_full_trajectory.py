@@ -11,26 +11,29 @@ def get_config():
     config = defaults()
     config.name = "RL stage 2"
     config.kind = "rl"
-    config.steps = 30
+    config.steps = 12
+
+    config.model.unroll = 4
 
     config.data.name = "chart_world"
 
     config.rollout.turns = 2
     config.rollout.branch_turn = 1
     config.rollout.group = 8  # the paper's G
-    config.rollout.charts = 16
+    config.rollout.charts = 8
 
-    config.batch.size = 16
-    config.batch.micro_batches = 4
-    config.batch.rows = 4
-    config.batch.row_tokens = 2560
+    config.batch.size = 8
+    config.batch.micro_batches = 2
+    config.batch.rows = 8
+    config.batch.row_tokens = 800
+    config.batch.suffixes = 2  # on a CPU attention over long rows costs more than the repeated prompt
 
-    config.optimizer.learning_rate = 2e-4
+    config.optimizer.learning_rate = 3e-4
     config.optimizer.schedule = "constant"
     config.optimizer.warmup = 2
 
     config.reward.alpha = 0.9  # no judge on a laptop: format 0.1, rule 0.9
     config.reward.beta = 0.0
 
-    config.checkpoint.every = 10
+    config.checkpoint.every = 6
     return config

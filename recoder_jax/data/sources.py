@@ -38,6 +38,25 @@ def open_examples(data_dir: str | Path, name: str, split: str, trained: str = 'l
     return _Corrections(directory, split, trained) if corrections else _SingleTurns(directory, split)
 
 
+def join(sources: Sequence[Sequence]) -> Sequence:
+    """Several sources one after the other, so that a shuffled pipeline mixes them in proportion to their sizes."""
+    return sources[0] if len(sources) == 1 else _Joined(sources)
+
+
+class _Joined(Sequence):
+    def __init__(self, sources: Sequence[Sequence]):
+        self._sources = tuple(sources)
+        self._ends = np.cumsum([len(source) for source in sources])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int):
+        index = range(len(self))[index]
+        which = int(np.searchsorted(self._ends, index, side='right'))
+        return self._sources[which][index - (self._ends[which - 1] if which else 0)]
+
+
 class _Records(Sequence):
     """Records of one split as dictionaries of undecoded bytes; sub-classes turn one into an item."""
 

@@ -12,14 +12,14 @@ message or in an error log becomes ordinary text. S counts tokens.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from recoder_jax.dialogue.images import ImageProcessor, Patches
-from recoder_jax.dialogue.turns import Message
+from recoder_jax.dialogue.turns import Message, Prompts, feedback
 
 SYSTEM = 'You are a helpful assistant.'
 ROLES = ('system', 'user', 'assistant')
@@ -41,13 +41,17 @@ class Tokens:
         return len(self.ids)
 
 
+def tokenizer_directory(name_or_path: str | Path) -> Path:
+    """Where a tokenizer's files are: 'tiny' is the one that ships with the package, anything else a directory."""
+    return Path(__file__).with_name('tiny_tokenizer') if str(name_or_path) == 'tiny' else Path(name_or_path)
+
+
 def load_tokenizer(name_or_path: str | Path) -> Tokenizer:
     """'tiny' is the tokenizer that ships with the package; anything else a local directory that holds a tokenizer.json.
 
     Raises FileNotFoundError when the file is not there, ValueError when it cannot be read as a tokenizer.
     """
-    directory = Path(__file__).with_name('tiny_tokenizer') if str(name_or_path) == 'tiny' else Path(name_or_path)
-    file = directory / 'tokenizer.json'
+    file = tokenizer_directory(name_or_path) / 'tokenizer.json'
     if not file.is_file():
         raise FileNotFoundError(f"there is no {str(file)!r}; give 'tiny' or a directory in Hugging Face form with a tokenizer.json")
     try:
@@ -114,6 +118,20 @@ class Encoder:
             raise ValueError(f'the policy has {vocab_size} output rows but the tokenizer {self.vocab_size} ids; set the vocabulary to at least that')
         known = set(self._plain.get_vocab(with_added_tokens=True).values()) - self._added
         return np.array(sorted(set(range(vocab_size)) - known - {self.end_id}), np.int32)
+
+
+def bounded_feedback(encoder: Encoder, render: np.ndarray | None, log: str, prompts: Prompts, limit: int) -> Tokens:
+    """The feedback after a response in at most `limit` tokens; an error log is cut to its end until it fits.
+
+    Raises ValueError when the render alone, or the request without a log, takes more.
+    """
+    while True:
+        piece = encoder.feedback(feedback(render, log, prompts))
+        if len(piece) <= limit:
+            return piece
+        if render is not None or prompts.log_characters == 1:
+            raise ValueError(f'a feedback takes {len(piece)} tokens but may take {limit}; raise rollout.feedback_tokens or lower image.max_pixels')
+        prompts = replace(prompts, log_characters=max(1, prompts.log_characters * 3 // 4))
 
 
 class _Writer:

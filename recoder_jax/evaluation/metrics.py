@@ -89,13 +89,14 @@ def correction_scores(results: Sequence[ChartResult], turn: int, same_program: C
                             exact_rate=bootstrap_interval(exact, seed=seed))
 
 
-def low_level_difference(before: Sequence[ChartResult], after: Sequence[ChartResult], turn: int | None = None, *,
-                         seed: int = 0) -> Interval:
-    """Mean of low_level(after) - low_level(before) at one turn (default: each side's last), paired by chart.
+def low_level_difference(before: Sequence[ChartResult], after: Sequence[ChartResult], before_turn: int | None = None,
+                         after_turn: int | None = None, *, seed: int = 0) -> Interval:
+    """Mean of low_level(after) - low_level(before) at the given turns (default: each side's last), paired by chart.
 
     Raises ValueError when the two sides did not see the same charts.
     """
-    indices = [turns_of(side) - 1 if turn is None else _index(side, turn) for side in (before, after)]
+    sides = ((before, before_turn), (after, after_turn))
+    indices = [turns_of(side) - 1 if turn is None else _index(side, turn) for side, turn in sides]
     first = {result.chart: result.low_level[indices[0]] for result in before}
     second = {result.chart: result.low_level[indices[1]] for result in after}
     if first.keys() != second.keys():

@@ -87,8 +87,8 @@ class Batch:
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """Padded sizes of a batch: micro-batches, rows and tokens a row from the config; the rest rounded up to powers of two
-    times the least, so that few shapes are compiled."""
+    """Padded sizes of a batch: least number of micro-batches, rows of one and tokens a row from the config; the rest rounded
+    up to powers of two times the least, so that few shapes are compiled."""
 
     micro_batches: int
     rows: int
@@ -112,6 +112,17 @@ def strand(parts: Sequence[tuple[Tokens, bool, np.ndarray | None, int]]) -> Stra
     )
 
 
+def split_tree(tree: Tree, most: int) -> list[Tree]:
+    """The same group as trees of at most `most` suffixes, each with its own copy of the prefix, for rows that hold no more.
+
+    The prefix must carry no loss, so that nothing is trained twice.
+    """
+    if len(tree.suffixes) <= most:
+        return [tree]
+    starts = range(0, len(tree.suffixes), most)
+    return [Tree(tree.prefix, tree.suffixes[i : i + most], tree.advantages[i : i + most]) for i in starts]
+
+
 def token_weights(trees: Sequence[Tree], aggregation: str, constant: float = 1.0) -> list[list[float]]:
     """Weight of each trained token, one number a strand, from counts over the whole batch of all hosts and micro-batches.
 
@@ -132,17 +143,25 @@ def token_weights(trees: Sequence[Tree], aggregation: str, constant: float = 1.0
 
 
 def assign_rows(sizes: Sequence[int], shape: Shape) -> list[list[int]]:
-    """Assign trees to the batch's rows, the largest first and each into the emptiest row: [A * R] lists of tree indices."""
-    rows = [[] for _ in range(shape.micro_batches * shape.rows)]
-    free = [shape.row_tokens] * len(rows)
+    """Assign trees to rows, the largest first and each into the emptiest row: [A * R] lists of tree indices.
+
+    A is `shape.micro_batches`, or as many as it takes. Raises ValueError for a tree that is longer than a row.
+    """
+    if max(sizes) > shape.row_tokens:
+        raise ValueError(f"a tree of {max(sizes)} tokens does not fit a row of {shape.row_tokens}; raise batch.row_tokens or shorten responses")
+    parts = shape.micro_batches
+    while (rows := _fill(sizes, parts * shape.rows, shape.row_tokens)) is None:
+        parts += 1
+    return rows
+
+
+def _fill(sizes: Sequence[int], count: int, row_tokens: int) -> list[list[int]] | None:
+    """Trees in `count` rows, or None when they do not fit."""
+    rows, free = [[] for _ in range(count)], [row_tokens] * count
     for index in sorted(range(len(sizes)), key=lambda i: (-sizes[i], i)):
-        fits = [row for row in range(len(rows)) if free[row] >= sizes[index]]
-        if not fits:
-            raise ValueError(
-                f"a tree of {sizes[index]} tokens does not fit: the batch holds {len(rows)} rows of {shape.row_tokens} tokens; "
-                "raise batch.row_tokens or batch.rows, or shorten responses"
-            )
-        emptiest = max(fits, key=lambda row: (free[row], -row))
+        emptiest = max(range(count), key=lambda row: (free[row], -row))
+        if free[emptiest] < sizes[index]:
+            return None
         rows[emptiest].append(index)
         free[emptiest] -= sizes[index]
     return [sorted(row) for row in rows]
@@ -151,7 +170,7 @@ def assign_rows(sizes: Sequence[int], shape: Shape) -> list[list[int]]:
 def pack(trees: Sequence[Tree], weights: list[list[float]], shape: Shape, image_id: int) -> Batch:
     """Lay trees out in rows. Every tree must fit one row of `shape.row_tokens` tokens."""
     rows = assign_rows([tree.size for tree in trees], shape)
-    micro = [rows[a * shape.rows : (a + 1) * shape.rows] for a in range(shape.micro_batches)]
+    micro = [rows[a * shape.rows : (a + 1) * shape.rows] for a in range(len(rows) // shape.rows)]
     images = [{image.key: image for row in part for t in row for s, _ in trees[t].strands() for image in s.images} for part in micro]
     count = power_of_two(max(map(len, images)), shape.image_least)
     grids = [windows_needed(image.grid) for part in images for image in part.values()]

@@ -14,10 +14,10 @@ from ml_collections import ConfigDict
 from recoder_jax.charts.scores import same_program
 from recoder_jax.data.examples import Example
 from recoder_jax.data.pipeline import Pipeline
-from recoder_jax.data.sources import open_charts, open_examples
-from recoder_jax.dialogue.encoder import Encoder
-from recoder_jax.dialogue.turns import Prompts, feedback, opening
-from recoder_jax.learning.batch import Tree
+from recoder_jax.data.sources import join, open_charts, open_examples
+from recoder_jax.dialogue.encoder import Encoder, bounded_feedback
+from recoder_jax.dialogue.turns import Prompts, opening
+from recoder_jax.learning.batch import Tree, split_tree
 from recoder_jax.learning.objective import group_advantages
 from recoder_jax.rollout.measure import dialogue_records, rollout_metrics
 from recoder_jax.rollout.play import Plan, Player
@@ -36,31 +36,34 @@ class Lesson:
 
 
 class SupervisedLessons:
-    """Given responses. The next batch is prepared while the device works on this one."""
+    """Given responses. The next batch is prepared while the device works on this one. Dialogues longer than a row are left out."""
 
     def __init__(self, config: ConfigDict, encoder: Encoder):
-        source = open_examples(config.data.dir, config.data.name, config.data.split, config.data.trained_turns)
-        self._pipeline = Pipeline(source, config.batch.size, config.seed)
+        data, sets = config.data, [f"{config.data.name}:{config.data.split}", *filter(None, config.data.mixed_with.split(","))]
+        sources = [open_examples(data.dir, *entry.split(":", 1), data.trained_turns) for entry in sets]
+        self._pipeline = Pipeline(join(sources), config.batch.size, config.seed)
         self._encoder, self._prompts, self._steps = encoder, Prompts(), config.steps
+        self._limit, self._row_tokens = config.rollout.feedback_tokens, config.batch.row_tokens
         self._pool, self._ahead = ThreadPoolExecutor(1), {}
 
     def __call__(self, params, step: int) -> Lesson:
         trees = (self._ahead.pop(step, None) or self._pool.submit(self._trees, step)).result()
         if step + 1 < self._steps:
             self._ahead[step + 1] = self._pool.submit(self._trees, step + 1)
-        return Lesson(trees, {})
+        fitting = [tree for tree in trees if tree.size <= self._row_tokens]
+        return Lesson(fitting, {"batch/too_long": float(len(trees) - len(fitting))})
 
     def _trees(self, step: int) -> list[Tree]:
-        return [example_tree(example, self._encoder, self._prompts) for example in self._pipeline.batch(step)]
+        return [example_tree(example, self._encoder, self._prompts, self._limit) for example in self._pipeline.batch(step)]
 
 
-def example_tree(example: Example, encoder: Encoder, prompts: Prompts) -> Tree:
+def example_tree(example: Example, encoder: Encoder, prompts: Prompts, limit: int) -> Tree:
     """An SFT dialogue in tokens: prompt, response, feedback, response, ..."""
     parts = []
     for turn, (text, trained) in enumerate(zip(example.responses, example.trained, strict=True)):
         parts.append((encoder.response(text), trained))
         if turn < len(example.feedbacks):
-            parts.append((encoder.feedback(feedback(*example.feedbacks[turn], prompts)), False))
+            parts.append((bounded_feedback(encoder, *example.feedbacks[turn], prompts, limit), False))
     return supervised_tree(encoder.prompt(opening(example.chart.image, prompts)), parts)
 
 
@@ -71,6 +74,12 @@ class RolloutLessons:
         source = open_charts(config.data.dir, config.data.name, config.data.split)
         self._pipeline = Pipeline(source, config.batch.size, config.seed)
         self._config, self._player, self._run, self._plan = config, player, run, plan
+        longest = plan.longest_tree(len(player.encoder.prompt(opening(source[0].image, player.prompts))), config.batch.suffixes)
+        if longest > config.batch.row_tokens:
+            raise ValueError(
+                f"a group may take {longest} tokens but batch.row_tokens is {config.batch.row_tokens}; "
+                "raise it, or lower batch.suffixes or rollout.response_tokens"
+            )
 
     def __call__(self, params, step: int) -> Lesson:
         charts, width = self._pipeline.batch(step), self._config.rollout.charts
@@ -88,5 +97,6 @@ class RolloutLessons:
         metrics |= {"time/rollout": total, "time/sample": seconds["sample"], "time/execute": seconds["execute"]}
         metrics["throughput/sampled_tokens_per_s"] = metrics["sampling/tokens"] / total
         metrics["throughput/executions_per_s"] = programs / max(seconds["execute"], 1e-9)
-        trees = [group.tree(row) for group, row in zip(groups, advantages, strict=True)]
+        whole = [group.tree(row) for group, row in zip(groups, advantages, strict=True)]
+        trees = [tree for group in whole for tree in split_tree(group, self._config.batch.suffixes)]
         return Lesson(trees, metrics, lambda: dialogue_records(groups, advantages, step + 1, self._run.store_render))

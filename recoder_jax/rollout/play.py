@@ -13,9 +13,9 @@ import numpy as np
 
 from recoder_jax.charts.chart import Chart
 from recoder_jax.charts.sandbox import Execution, Sandbox
-from recoder_jax.dialogue.encoder import Encoder, Tokens
+from recoder_jax.dialogue.encoder import Encoder, Tokens, bounded_feedback
 from recoder_jax.dialogue.response import Response, parse_response
-from recoder_jax.dialogue.turns import Prompts, feedback, opening
+from recoder_jax.dialogue.turns import Prompts, opening
 from recoder_jax.learning.objective import trajectory_reward
 from recoder_jax.rewards.mixture import Mixture, Reward
 from recoder_jax.rollout.trajectory import Group, Trajectory, Turn
@@ -40,6 +40,12 @@ class Plan:
     def __post_init__(self):
         if not 1 <= self.branch_turn <= self.turns:
             raise ValueError(f"rollout.branch_turn is {self.branch_turn}; it must lie in 1..{self.turns} (rollout.turns)")
+
+    def longest_tree(self, prompt: int, suffixes: int) -> int:
+        """Tokens of a prefix and `suffixes` of its group when all responses and feedback reach their caps; `prompt` in tokens."""
+        before, after = self.branch_turn - 1, self.turns - self.branch_turn
+        shared = before * (self.response_tokens + self.feedback_tokens)
+        return prompt + shared + min(self.group, suffixes) * ((after + 1) * self.response_tokens + after * self.feedback_tokens)
 
 
 @dataclasses.dataclass
@@ -135,19 +141,10 @@ class Player:
         ]
 
     def _feedback(self, execution: Execution, response: Response, ended: bool, limit: int) -> Tokens:
-        """Tokens between a response and the next one; the error log is cut until the piece fits `limit` tokens."""
+        """Tokens between a response and the next one; they close a response that was cut."""
         log = execution.log if response.program is not None else "no python block found in the response"
         end = Tokens(np.array([] if ended else [self.encoder.end_id], np.int32))
-        prompts = self.prompts
-        while True:
-            piece = end + self.encoder.feedback(feedback(execution.render, log, prompts))
-            if len(piece) <= limit:
-                return piece
-            if execution.render is not None or prompts.log_characters == 1:
-                raise ValueError(
-                    f"a feedback takes {len(piece)} tokens but rollout.feedback_tokens is {limit}; raise it or lower image.max_pixels"
-                )
-            prompts = dataclasses.replace(prompts, log_characters=max(1, prompts.log_characters // 2))
+        return end + bounded_feedback(self.encoder, execution.render, log, self.prompts, limit - len(end))
 
     def _group(self, chart: Chart, prompt: Tokens, rows: list[list[Turn]], plan: Plan) -> Group:
         def total(turn: Turn) -> float:

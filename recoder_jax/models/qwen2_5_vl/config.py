@@ -115,7 +115,7 @@ class Config:
 
     def vision_parameters(self) -> int:
         v = self.vision
-        block = 4 * v.hidden**2 + 4 * v.hidden + 3 * v.hidden * v.intermediate + 2 * v.intermediate + v.hidden + 2 * v.hidden
+        block = 4 * v.hidden**2 + 3 * v.hidden * v.intermediate + 2 * v.intermediate + 7 * v.hidden
         merged = v.hidden * MERGE**2
         merger = v.hidden + merged**2 + merged + merged * v.output + v.output
         return v.patch_values * v.hidden + v.depth * block + merger
@@ -146,7 +146,7 @@ class Config:
 def preset(name: str, vocab: int | None = None, image_id: int | None = None) -> Config:
     """One of 'tiny', '3b', '7b', '72b'; `vocab` and `image_id` replace the preset's (the tokenizer decides them).
 
-    3b, 7b: the published configs. 72b: vision intermediate 3456. tiny: 2 M weights, float32, for CPUs.
+    3b, 7b: the published configs. 72b: vision intermediate 3456. tiny: 1.3 M weights, float32, for CPUs.
     """
     if name not in _presets():
         raise ValueError(f'Unknown policy size {name!r}; choose one of {", ".join(_presets())}.')
@@ -157,7 +157,7 @@ def preset(name: str, vocab: int | None = None, image_id: int | None = None) -> 
 
 def _presets() -> dict[str, Config]:
     tiny = Config(
-        VisionConfig(depth=4, hidden=64, heads=4, intermediate=192, output=128, full_attention=(1, 3)),
+        VisionConfig(depth=4, hidden=64, heads=2, intermediate=192, output=128, full_attention=(1, 3)),
         TextConfig(
             vocab=1024, hidden=128, layers=4, heads=4, kv_heads=1, intermediate=384, mrope_section=(4, 6, 6), tied=True
         ),

@@ -12,9 +12,15 @@ from flax import nnx
 from recoder_jax.models.weights import Scope, normal, ones, weight, zeros
 
 
-def product(spec: str, x: jax.Array, w: nnx.Param) -> jax.Array:
-    """`einsum(spec, x, w)` in the dtype of `x`, accumulated in float32."""
-    return jnp.einsum(spec, x, w[...].astype(x.dtype))
+def product(x: jax.Array, w: nnx.Param, inputs: int = 1) -> jax.Array:
+    """The last `inputs` dimensions of x contracted with the first of w, in the dtype of x: [..., *in], [*in, *out] -> [..., *out].
+
+    The leading dimensions are one while multiplying: with several, XLA on CPUs runs the products of the backward pass 3 x slower.
+    """
+    lead, kernel = x.shape[: x.ndim - inputs], w[...].astype(x.dtype)
+    contracted = tuple(range(1, inputs + 1)), tuple(range(inputs))
+    out = jax.lax.dot_general(x.reshape(-1, *x.shape[x.ndim - inputs :]), kernel, (contracted, ((), ())))
+    return out.reshape(*lead, *kernel.shape[inputs:])
 
 
 def rms_norm(x: jax.Array, scale: nnx.Param, eps: float) -> jax.Array:
@@ -25,7 +31,7 @@ def rms_norm(x: jax.Array, scale: nnx.Param, eps: float) -> jax.Array:
 
 
 def rotate(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
-    """Rotary embedding, computed in float32: turns the pair (x_i, x_{i + H/2}) by angle i. x [..., H]; cos, sin [..., H/2]."""
+    """Rotary embedding in float32: turns the pair (x_i, x_{i + H/2}) by angle i. x [..., H]; cos, sin [..., H/2]."""
     first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
 
@@ -44,9 +50,9 @@ class Mlp(nnx.Module):
         self.down_bias = weight(scope, 'down_proj.bias', (width,), (None,), zeros) if bias else None
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        gate = add_bias(product('...d,df->...f', x, self.gate), self.gate_bias)
-        up = add_bias(product('...d,df->...f', x, self.up), self.up_bias)
-        return add_bias(product('...f,fd->...d', jax.nn.silu(gate) * up, self.down), self.down_bias)
+        gate = add_bias(product(x, self.gate), self.gate_bias)
+        up = add_bias(product(x, self.up), self.up_bias)
+        return add_bias(product(jax.nn.silu(gate) * up, self.down), self.down_bias)
 
 
 def add_bias(x: jax.Array, bias: nnx.Param | None) -> jax.Array:

@@ -60,14 +60,14 @@ class TextBlock(nnx.Module):
     def _project(self, x: jax.Array, cos: jax.Array, sin: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """x [..., D] -> q [..., K, R, H], k and v [..., K, H], q and k rotated."""
         x = rms_norm(x, self.norm1, self.eps)
-        q = product('...d,dkrh->...krh', x, self.q) + self.q_bias[...].astype(x.dtype)
-        k = product('...d,dkh->...kh', x, self.k) + self.k_bias[...].astype(x.dtype)
-        v = product('...d,dkh->...kh', x, self.v) + self.v_bias[...].astype(x.dtype)
+        q = product(x, self.q) + self.q_bias[...].astype(x.dtype)
+        k = product(x, self.k) + self.k_bias[...].astype(x.dtype)
+        v = product(x, self.v) + self.v_bias[...].astype(x.dtype)
         cos, sin = cos[..., None, :], sin[..., None, :]
         return rotate(q, cos[..., None, :], sin[..., None, :]), rotate(k, cos, sin), v
 
     def _out(self, x: jax.Array) -> jax.Array:
-        return product('...krh,krhd->...d', x, self.o)
+        return product(x, self.o, inputs=3)
 
 
 class Decoder(nnx.Module):

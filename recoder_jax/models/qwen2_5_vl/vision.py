@@ -36,9 +36,8 @@ class VisionBlock(nnx.Module):
 
     def __call__(self, x: jax.Array, cos: jax.Array, sin: jax.Array, valid: jax.Array, full: bool) -> jax.Array:
         """x [I, W, T, D]; cos, sin [I, W, T, 1, H/2]; valid [I, W, T]; `full`: attend across windows."""
-        qkv = product('iwtd,dcnh->ciwtnh', rms_norm(x, self.norm1, self.eps), self.qkv)
-        bias = self.qkv_bias[...].astype(x.dtype)[:, None, None, None]  # [3, 1, 1, 1, N, H]
-        q, k, v = qkv + bias
+        qkv = add_bias(product(rms_norm(x, self.norm1, self.eps), self.qkv), self.qkv_bias)  # [I, W, T, 3, N, H]
+        q, k, v = (qkv[..., c, :, :] for c in range(3))
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         if full:
             i, w, t = valid.shape
@@ -46,7 +45,7 @@ class VisionBlock(nnx.Module):
             out = vision_attention(q, k, v, valid.reshape(i, 1, w * t)).reshape(i, w, t, *q.shape[3:])
         else:
             out = vision_attention(q, k, v, valid)
-        x = x + add_bias(product('iwtnh,nhd->iwtd', out, self.proj), self.proj_bias)
+        x = x + add_bias(product(out, self.proj, inputs=2), self.proj_bias)
         x = x + self.mlp(rms_norm(x, self.norm2, self.eps))
         return constrain(x, ('batch', None, None, None))
 
@@ -67,8 +66,8 @@ class Merger(nnx.Module):
         """x [I, W, T, D], order [I, M] -> [I, M, O] in raster order."""
         x = rms_norm(x, self.norm, self.eps).reshape(x.shape[0], -1, x.shape[-1] * MERGE**2)  # [I, W * T / 4, 4 D]
         x = jnp.take_along_axis(x, order[:, :, None], axis=1)  # [I, M, 4 D]
-        x = jax.nn.gelu(add_bias(product('imd,df->imf', x, self.into), self.into_bias), approximate=False)
-        return add_bias(product('imf,fo->imo', x, self.out), self.out_bias)
+        x = jax.nn.gelu(add_bias(product(x, self.into), self.into_bias), approximate=False)
+        return add_bias(product(x, self.out), self.out_bias)
 
 
 class VisionTower(nnx.Module):
@@ -92,7 +91,7 @@ class VisionTower(nnx.Module):
     def __call__(self, vision: VisionInputs) -> jax.Array:
         """Features [I, M, O] of the images, in the dtype of activations; rows beyond an image's tokens are meaningless."""
         cos, sin = self._rotary(vision.rows, vision.cols)
-        x = product('iwtp,pd->iwtd', vision.patches.astype(self.config.dtype), self.patch)
+        x = product(vision.patches.astype(self.config.dtype), self.patch)
         x = self._run_blocks(x, cos, sin, vision.valid)
         return self.merger(x, vision.order)
 

@@ -1,0 +1,132 @@
+"""Playing the tree: shared turns are shared, feedback is appended, and learning sees exactly what was sampled."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from recoder_jax.charts.chart import Chart
+from recoder_jax.charts.sandbox import Sandbox
+from recoder_jax.charts.scores import same_program
+from recoder_jax.dialogue.encoder import Tokens
+from recoder_jax.dialogue.turns import Prompts
+from recoder_jax.learning.batch import Shape, pack, token_weights
+from recoder_jax.rewards.judge import Judgement
+from recoder_jax.rewards.mixture import Mixture
+from recoder_jax.rollout.measure import dialogue_records, rollout_metrics
+from recoder_jax.rollout.play import Plan, Player
+from recoder_jax.sampling.engine import Buckets, Sampler
+from tests.conftest import image_of
+
+GOLDEN = "import matplotlib.pyplot as plt\nplt.figure(figsize=(0.56, 0.56))\nplt.plot([1, 2], color='red')\nplt.title('a')\n"
+PLAN = Plan(turns=3, branch_turn=2, group=3, response_tokens=20, feedback_tokens=96, temperature=1.0)
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with Sandbox(workers=1) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def player(policy, sandbox):
+    sampler = Sampler(policy.graphdef, policy.config, policy.encoder, Buckets(tokens=32))
+    return Player(sampler, policy.encoder, sandbox, Mixture(0.9, 0.0), Prompts())
+
+
+def charts(count):
+    return [Chart(f"chart/{i}", image_of(i), GOLDEN, "line") for i in range(count)]
+
+
+@pytest.fixture(scope="module")
+def groups(policy, player):
+    return player.play(policy.params, charts(2), PLAN, seed=0, step=5)[0]
+
+
+def test_turns_before_the_branch_turn_are_sampled_once(groups):
+    for group in groups:
+        first = {id(trajectory.turns[0]) for trajectory in group.trajectories}
+        second = {trajectory.turns[1].tokens.tobytes() for trajectory in group.trajectories}
+        assert len(first) == 1 and len(second) == PLAN.group
+        assert [len(trajectory.turns) for trajectory in group.trajectories] == [3] * PLAN.group
+
+
+def test_learning_sees_the_sampled_tokens_and_trains_turns_from_the_branch_on(groups):
+    for group in groups:
+        tree = group.tree([1.0, -1.0, 0.5])
+        assert not tree.prefix.trained.any()
+        for trajectory, suffix in zip(group.trajectories, tree.suffixes, strict=True):
+            sampled = np.concatenate([turn.tokens for turn in trajectory.turns[1:]])
+            np.testing.assert_array_equal(suffix.ids[suffix.trained], sampled)
+            np.testing.assert_array_equal(suffix.logprobs[suffix.trained], np.concatenate([t.logprobs for t in trajectory.turns[1:]]))
+            assert set(suffix.turns[suffix.trained]) == {2, 3}
+
+
+def test_a_cut_response_is_closed_by_the_feedback_and_the_end_is_not_trained(policy, groups):
+    end = policy.encoder.end_id
+    turns = [turn for group in groups for t in group.trajectories for turn in t.turns if turn.feedback is not None]
+    assert any(not turn.ended for turn in turns)
+    for turn in turns:
+        assert (turn.feedback.ids[0] == end) == (not turn.ended)
+        assert (turn.tokens[-1] == end) == turn.ended
+
+
+def test_a_rollout_is_a_function_of_seed_and_step(policy, player, groups):
+    again = player.play(policy.params, charts(2), PLAN, seed=0, step=5)[0]
+    other = player.play(policy.params, charts(2), PLAN, seed=0, step=6)[0]
+    said = [[turn.tokens.tolist() for t in group.trajectories for turn in t.turns] for group in groups]
+    assert said == [[turn.tokens.tolist() for t in group.trajectories for turn in t.turns] for group in again]
+    assert said != [[turn.tokens.tolist() for t in group.trajectories for turn in t.turns] for group in other]
+
+
+def test_golden_programs_are_executed_once(policy, player, groups):
+    assert list(player.goldens) == [GOLDEN] and player.goldens[GOLDEN].ok
+
+
+def test_a_group_fits_the_packed_batch(policy, groups):
+    trees = [group.tree([0.5, -0.5, 0.0]) for group in groups]
+    size = max(tree.size for tree in trees)
+    batch = pack(trees, token_weights(trees, "sequence_mean"), Shape(1, 2, size), policy.config.image_id)
+    trained = sum(int(s.trained.sum()) for tree in trees for s in tree.suffixes)
+    assert int((batch.weight > 0).sum()) == trained
+    assert float(batch.weight.sum()) == pytest.approx(1.0, rel=1e-5)
+
+
+def test_metrics_and_records_cover_every_turn(groups, tmp_path):
+    metrics = rollout_metrics(groups, same_program)
+    assert {f"turn{t}/{name}" for t in (1, 2, 3) for name in ("executed", "low_level")} <= metrics.keys()
+    records = dialogue_records(groups, np.ones((2, 3)), 6, lambda image: "render.png")
+    assert len(records) == 6
+    assert [turn.shared for turn in records[0].turns] == [True, False, False]
+    assert [turn.advantage for turn in records[0].turns] == [None, 1.0, 1.0]
+
+
+def test_long_error_logs_are_cut_to_the_feedback_cap(player, groups):
+    execution = groups[0].trajectories[0].turns[0].execution
+    failed = dataclasses.replace(execution, log="ValueError: " + "x" * 1000, render=None)
+    response = dataclasses.replace(groups[0].trajectories[0].turns[0].response, program="x")
+    assert len(player._feedback(failed, response, True, 60)) <= 60
+    with pytest.raises(ValueError, match="raise it or lower image.max_pixels"):
+        player._feedback(dataclasses.replace(execution, render=image_of(0, 84, 56)), response, True, 5)
+
+
+def test_branch_turn_beyond_the_turns_is_refused():
+    with pytest.raises(ValueError, match="must lie in 1..2"):
+        dataclasses.replace(PLAN, turns=2, branch_turn=3)
+
+
+def test_mixture_weighs_its_parts_and_survives_a_silent_judge(sandbox, groups):
+    golden = sandbox.execute(GOLDEN)
+    response = dataclasses.replace(groups[0].trajectories[0].turns[0].response, well_formed=True)
+    judged = Mixture(0.5, 0.3, judge=object())
+    assert judged(response, golden, golden, Judgement(0.5)).total == pytest.approx(0.2 + 0.5 + 0.3 * 0.5)
+    assert judged(response, golden, golden, Judgement(None, failure="no answer")).total == pytest.approx(1.0)
+    assert judged(response, golden, golden, Judgement(None, failure="no answer")).model is None
+    with pytest.raises(ValueError, match="their sum <= 1"):
+        Mixture(0.8, 0.3)
+    with pytest.raises(ValueError, match="there is no judge"):
+        Mixture(0.5, 0.3)
+
+
+def test_pieces_join():
+    assert len(Tokens(np.arange(3)) + Tokens(np.arange(2))) == 5
