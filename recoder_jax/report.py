@@ -11,7 +11,9 @@ import sys
 from recoder_jax.charts.scores import same_program
 from recoder_jax.doors import door
 from recoder_jax.evaluation.metrics import low_level_difference
+from recoder_jax.evaluation.table import format_interval, results_table
 from recoder_jax.runs.directory import RunDirectory
+from recoder_jax.runs.records import Evaluation
 from recoder_jax.runs.report import Comparison, write_report
 
 
@@ -22,17 +24,38 @@ def build(runs: Sequence[str | Path], out: str | Path | None = None, *, title: s
                         same_program=same_program)
 
 
+def evaluations_of(runs: Sequence[str | Path]) -> list[Evaluation]:
+    """The evaluations that stand in the runs, in their order."""
+    found = [run.read_evaluation() for run in map(RunDirectory.existing, runs)]
+    return [evaluation for evaluation in found if evaluation is not None]
+
+
 def comparisons_of(runs: Sequence[str | Path]) -> list[Comparison]:
-    """Low-level of the last turn of every evaluated run over that of the first, where both saw the same charts."""
-    evaluations = [(run.name, run.read_evaluation()) for run in map(RunDirectory.existing, runs)]
-    evaluated = [(name, evaluation) for name, evaluation in evaluations if evaluation is not None]
+    """Low-level of the last turn of every evaluated run over the best turn of the first two, where both saw the same charts.
+
+    The best turn, because a policy that was trained for one turn may lose everything in its second.
+    """
+    evaluations = evaluations_of(runs)
     comparisons = []
-    for name, evaluation in evaluated[1:]:
-        first_name, first = evaluated[0]
-        if {result.chart for result in evaluation.results} == {result.chart for result in first.results}:
-            difference = low_level_difference(first.results, evaluation.results)
-            comparisons.append(Comparison(f'{name} over {first_name}', difference))
+    for index, after in enumerate(evaluations):
+        for before in evaluations[: min(index, 2)]:
+            if {result.chart for result in after.results} == {result.chart for result in before.results}:
+                best = max(before.turns, key=lambda scores: scores.low_level.value).turn
+                label = f'{after.name}, turn {len(after.turns)}, over {before.name}, turn {best}'
+                comparisons.append(Comparison(label, low_level_difference(before.results, after.results, best)))
     return comparisons
+
+
+def print_results(runs: Sequence[str | Path]) -> None:
+    """The table of all evaluated runs and what the later ones gained, for the terminal."""
+    evaluations = evaluations_of(runs)
+    if not evaluations:
+        return
+    turns = sorted({1, min(len(evaluation.turns) for evaluation in evaluations)})
+    print(results_table(evaluations, turns=turns, intervals=True))
+    print(f'{evaluations[0].benchmark}; 95 % bootstrap intervals; seeds {evaluations[0].seeds}')
+    for comparison in comparisons_of(runs):
+        print(f'{comparison.label}: {format_interval(comparison.difference, signed=True)} points of low-level')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--dialogues', type=int, default=4_000, metavar='N',
                         help='at most how many dialogues the page carries, spread evenly over the steps (default: 4000)')
     options = parser.parse_args(arguments)
-    return door('report', lambda: print(build(options.runs, options.out, title=options.title, dialogue_limit=options.dialogues)))
+    return door('report', lambda: _report(options))
+
+
+def _report(options: argparse.Namespace) -> None:
+    out = build(options.runs, options.out, title=options.title, dialogue_limit=options.dialogues)
+    print_results(options.runs)
+    print(out)
 
 
 if __name__ == '__main__':

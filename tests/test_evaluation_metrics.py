@@ -102,7 +102,7 @@ def test_evaluations_are_paired_by_chart_not_by_order():
     before = [result('a', (0.1, 0.2)), result('b', (0.5, 0.6))]
     after = [result('b', (0.6, 0.7)), result('a', (0.2, 0.3))]
     assert low_level_difference(before, after).high == pytest.approx(10)
-    assert low_level_difference(before, after, turn=1).low == pytest.approx(10)
+    assert low_level_difference(before, after, 1, 1).low == pytest.approx(10)
     with pytest.raises(ValueError, match='2 charts are on one side only'):
         low_level_difference(before, [after[0], result('c', (1.0, 1.0))])
 
