@@ -6,12 +6,33 @@ contradictions fail before anything is compiled.
 
 import hashlib
 import json
+import math
 import os
+import runpy
 from collections.abc import Sequence
 
 import ml_collections
 from absl import flags
 from ml_collections import config_flags
+
+COUNTS = (  # keys whose values are at least 1
+    "steps", "model.unroll", "image.min_pixels", "batch.size", "batch.micro_batches", "batch.rows", "batch.row_tokens",
+    "batch.least_trained", "batch.least_images", "batch.suffixes", "batch.logit_chunk", "rollout.turns", "rollout.branch_turn",
+    "rollout.group", "rollout.response_tokens", "rollout.feedback_tokens", "rollout.charts", "objective.updates", "judge.concurrency",
+    "sandbox.workers", "sandbox.memory_mb", "checkpoint.every", "checkpoint.keep", "log.rollouts_every", "evaluation.charts",
+    "evaluation.turns", "evaluation.batch",
+)
+POSITIVE = ("optimizer.learning_rate", "optimizer.clip_norm", "objective.constant", "objective.clip_high", "judge.seconds", "sandbox.seconds")
+NOT_NEGATIVE = ("optimizer.warmup", "optimizer.weight_decay", "rollout.temperature", "evaluation.temperature", "reward.alpha", "reward.beta")
+CHOICES = {
+    "kind": ("sft", "rl"),
+    "model.preset": ("tiny", "3b", "7b", "72b"),
+    "model.dtype": ("float32", "bfloat16"),
+    "model.param_dtype": ("float32", "bfloat16"),
+    "data.trained_turns": ("all", "last"),
+    "optimizer.schedule": ("cosine", "constant"),
+    "objective.aggregation": ("sequence_mean", "token_mean", "constant"),
+}
 
 
 def defaults() -> ml_collections.ConfigDict:
@@ -44,7 +65,7 @@ def add_policy(config: ml_collections.ConfigDict) -> None:
     config.image.min_pixels = 28 * 28  # images are scaled into these bounds
     config.image.max_pixels = 224 * 224
 
-    config.mesh = ml_collections.ConfigDict()  # devices by axis; their product must be the number of devices
+    config.mesh = ml_collections.ConfigDict()  # devices by axis; their product must be the number of devices, one axis may be -1 and takes those left
     config.mesh.data = 1  # copies of the policy, each with its share of the batch
     config.mesh.fsdp = 1  # shares of parameters and batch
     config.mesh.tensor = 1  # shares of heads and of the hidden units
@@ -64,6 +85,8 @@ def add_learning(config: ml_collections.ConfigDict) -> None:
     config.batch.micro_batches = 1  # parts an update's gradient is summed over; more are added when the trees do not fit
     config.batch.rows = 32  # packed rows of a micro-batch
     config.batch.row_tokens = 256  # tokens of a row
+    config.batch.least_trained = 64  # trained tokens of a row and images of a micro-batch are padded to these times a power of two,
+    config.batch.least_images = 8  # so that few shapes are compiled
     config.batch.suffixes = 8  # most suffixes that share a copy of their prefix in a row; a larger group takes several copies
     config.batch.logit_chunk = 1024  # trained tokens of a row whose logits are held at once
 
@@ -85,7 +108,7 @@ def add_rollout(config: ml_collections.ConfigDict) -> None:
     config.rollout.group = 8  # G, trajectories a chart
     config.rollout.response_tokens = 72  # cap of a response
     config.rollout.feedback_tokens = 96  # cap of a feedback, image included
-    config.rollout.temperature = 1.0  # of sampling
+    config.rollout.temperature = 1.0  # of sampling; RL takes 1 only
     config.rollout.charts = 16  # charts played side by side
     config.rollout.gamma = 0.0  # weight of the first turn's reward in the trajectory reward
     config.rollout.eta = 0.0  # weight of the rise over the first turn
@@ -136,21 +159,33 @@ def add_run(config: ml_collections.ConfigDict) -> None:
 def load(file: str, overrides: Sequence[str] = ()) -> ml_collections.ConfigDict:
     """The config of `file` with overrides `--config.a.b=value`, checked.
 
-    Raises ValueError with one sentence for a missing file, an unknown key, a wrong type or a contradiction.
+    Raises ValueError with one sentence for a missing or broken file, an unknown key, a wrong type or a contradiction.
     """
-    if not os.path.isfile(file):
-        raise ValueError(f"there is no config file {file!r}; give a file under configs/")
     stray = [argument for argument in overrides if not argument.startswith("--config.")]
     if stray:
         raise ValueError(f"unknown argument {stray[0]!r}; overrides are written --config.a.b=value")
-    values, words = flags.FlagValues(), ["config", f"--config={file}", *overrides]
-    config_flags.DEFINE_config_file("config", None, flag_values=values, lock_config=True, sys_argv=words)
+    config, values, words = read_file(file), flags.FlagValues(), ["config", *overrides]
     try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=words)
         values(words)
-        config = values["config"].value
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"the config {file!r} or an override is wrong: {one_line(error)}; the keys are in recoder_jax/configuration.py") from None
+        raise ValueError(f"an override of the config {file!r} is wrong: {one_line(error)}; the keys are in recoder_jax/configuration.py") from error
     validate(config)
+    return config
+
+
+def read_file(file: str) -> ml_collections.ConfigDict:
+    """What `get_config` of an experiment file returns. Raises ValueError with one sentence that names the file."""
+    if not os.path.isfile(file):
+        raise ValueError(f"there is no config file {file!r}; give a file under configs/")
+    try:
+        module = runpy.run_path(file)
+        config = module["get_config"]() if "get_config" in module else None
+    except Exception as error:  # the file is code of the user's, which may raise anything
+        raise ValueError(f"the config file {file!r} cannot be read: {type(error).__name__}, {one_line(error)}; correct it") from error
+    strange = sorted(leaves(defaults()).keys() ^ leaves(config).keys())
+    check(not strange, f"the config file {file!r} does not give the keys of recoder_jax/configuration.py ({', '.join(strange[:3])}); "
+          "let its function get_config begin with config = defaults() and return it")
     return config
 
 
@@ -160,37 +195,80 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(text).split()).rstrip(".;")
 
 
+def leaves(config: ml_collections.ConfigDict | None, prefix: str = "") -> dict[str, object]:
+    """Values by dotted key: {"steps": 1000, "batch.size": 32, ...}; nothing for what is no config."""
+    found = {}
+    for key, value in config.items() if isinstance(config, ml_collections.ConfigDict) else ():
+        found |= leaves(value, f"{prefix}{key}.") if isinstance(value, ml_collections.ConfigDict) else {f"{prefix}{key}": value}
+    return found
+
+
 def validate(config: ml_collections.ConfigDict) -> None:
-    """Check what keys mean together. Raises ValueError naming the values and the remedy."""
-    check(config.kind in ("sft", "rl"), f"kind is {config.kind!r}; choose sft or rl")
-    check(config.steps >= 1, f"steps is {config.steps}; give at least 1")
-    check(config.data.trained_turns in ("all", "last"), f"data.trained_turns is {config.data.trained_turns!r}; choose all or last")
+    """Check every value, then what values mean together. Raises ValueError naming the value and the remedy."""
+    values = leaves(config)
+    for key, value in values.items():
+        check(not isinstance(value, float) or math.isfinite(value), f"{key} is {value}; give a finite number")
+    for key in COUNTS:
+        check(values[key] >= 1, f"{key} is {values[key]}; give at least 1")
+    for key in POSITIVE:
+        check(values[key] > 0, f"{key} is {values[key]}; give a number above 0")
+    for key in NOT_NEGATIVE:
+        check(values[key] >= 0, f"{key} is {values[key]}; give a number from 0")
+    for key, choices in CHOICES.items():
+        check(values[key] in choices, f"{key} is {values[key]!r}; choose {', '.join(choices[:-1])} or {choices[-1]}")
+    check(0 <= config.seed < 2**31, f"seed is {config.seed}; give a number from 0 to {2**31 - 1}")
+    for key in ("optimizer.b1", "optimizer.b2"):
+        check(0 <= values[key] < 1, f"{key} is {values[key]}; give a number from 0 to below 1")
+    check(config.kind == "sft" or not config.data.mixed_with, f"data.mixed_with is {config.data.mixed_with!r}, which only sft mixes; clear it")
     for entry in filter(None, config.data.mixed_with.split(",")):
-        check(":" in entry, f"data.mixed_with names {entry!r}; write name:split, for example chart_world:train[:1000]")
-    for name in ("size", "micro_batches", "rows", "row_tokens", "suffixes", "logit_chunk"):
-        check(config.batch[name] >= 1, f"batch.{name} is {config.batch[name]}; give at least 1")
-    share = config.mesh.data * config.mesh.fsdp  # an axis of -1 takes the devices that are there, and is checked by the mesh
-    check(share < 0 or config.batch.rows % share == 0, f"batch.rows is {config.batch.rows}, not a multiple of mesh.data * mesh.fsdp = {share}; change one")
-    check(config.image.min_pixels <= config.image.max_pixels, "image.min_pixels is above image.max_pixels; swap them")
-    check(config.checkpoint.every >= 1 and config.checkpoint.keep >= 1, "checkpoint.every and checkpoint.keep must be at least 1")
-    check(config.log.rollouts_every >= 1, f"log.rollouts_every is {config.log.rollouts_every}; give at least 1")
+        name, _, split = entry.partition(":")
+        check(name and split, f"data.mixed_with names {entry!r}; write name:split, for example chart_world:train[:1000]")
+    validate_mesh(config)
+    validate_images(config)
+    validate_objective(config)
     reward = config.reward
-    check(min(reward.alpha, reward.beta) >= 0 and reward.alpha + reward.beta <= 1,
-          f"reward.alpha + reward.beta is {reward.alpha + reward.beta}; both must be >= 0 and their sum <= 1")
-    check(reward.beta == 0 or config.judge.base_url != "" or config.kind != "rl",
+    check(reward.alpha + reward.beta <= 1, f"reward.alpha + reward.beta is {reward.alpha + reward.beta}; give values whose sum is at most 1")
+    check(reward.beta == 0 or config.judge.base_url != "",
           f"reward.beta is {reward.beta} but judge.base_url is empty; give the judge's address or set reward.beta to 0")
     if config.kind == "rl":
         validate_rollout(config)
 
 
+def validate_mesh(config: ml_collections.ConfigDict) -> None:
+    mesh = config.mesh
+    for axis in ("data", "fsdp", "tensor"):
+        check(mesh[axis] >= 1 or mesh[axis] == -1, f"mesh.{axis} is {mesh[axis]}; give at least 1, or -1 for the devices that are left")
+    check(list(mesh.values()).count(-1) <= 1,
+          f"mesh.data, mesh.fsdp and mesh.tensor are {mesh.data}, {mesh.fsdp} and {mesh.tensor}; make one of them -1 at most")
+    share = abs(mesh.data * mesh.fsdp)  # where an axis is -1, `train` checks the rows again when the devices are known
+    check(config.batch.rows % share == 0, f"batch.rows is {config.batch.rows}, not a multiple of mesh.data * mesh.fsdp = {share}; change one")
+
+
+def validate_images(config: ml_collections.ConfigDict) -> None:
+    image, limit = config.image, config.rollout.feedback_tokens
+    check(image.max_pixels >= 28 * 28, f"image.max_pixels is {image.max_pixels}; give at least {28 * 28}, one token")
+    check(image.min_pixels <= image.max_pixels, f"image.min_pixels {image.min_pixels} is above image.max_pixels {image.max_pixels}; swap them")
+    tokens = image.max_pixels // 28**2
+    check(tokens < limit, f"rollout.feedback_tokens is {limit} but a render of image.max_pixels takes {tokens}; raise it or lower image.max_pixels")
+
+
+def validate_objective(config: ml_collections.ConfigDict) -> None:
+    objective = config.objective
+    check(objective.clip_low > 0 and objective.clip_low < 1, f"objective.clip_low is {objective.clip_low}; give a number between 0 and 1")
+    check(objective.clip_dual == 0 or objective.clip_dual > 1, f"objective.clip_dual is {objective.clip_dual}; give 0 (off) or a number above 1")
+    check(config.kind == "rl" or objective.updates == 1,
+          f"objective.updates is {objective.updates}; only RL uses a batch more than once, so set it to 1 or raise steps")
+
+
 def validate_rollout(config: ml_collections.ConfigDict) -> None:
     rollout = config.rollout
     check(rollout.group >= 2, f"rollout.group is {rollout.group}; a group needs at least 2 trajectories to compare")
-    check(1 <= rollout.branch_turn <= rollout.turns, f"rollout.branch_turn is {rollout.branch_turn}; it must lie in 1..{rollout.turns}")
-    check(rollout.temperature > 0, f"rollout.temperature is {rollout.temperature}; RL samples, so give a value above 0")
+    check(rollout.branch_turn <= rollout.turns, f"rollout.branch_turn is {rollout.branch_turn}; it must lie in 1..{rollout.turns}")
+    check(rollout.temperature == 1,
+          f"rollout.temperature is {rollout.temperature}; set it to 1: log probabilities are those of temperature 1, "
+          "so another temperature would make the update off-policy")
     check(config.batch.size % rollout.charts == 0,
           f"batch.size is {config.batch.size}, not a multiple of rollout.charts = {rollout.charts}; change one")
-    check(config.objective.updates >= 1, f"objective.updates is {config.objective.updates}; give at least 1")
 
 
 def check(holds: bool, sentence: str) -> None:

@@ -59,8 +59,8 @@ def _trained(source: pathlib.Path) -> tuple[Config, nnx.State, pathlib.Path]:
     if factory.is_policy_directory(source) or not (source / 'checkpoints').is_dir():
         return *store.load_policy(source), source / 'tokenizer'
     config = factory.config_of_run(source, defaults())
-    policy = factory.trained_policy(source, config, factory.mesh_of(config))
-    return policy.config, policy.params, tokenizer_directory(config.tokenizer)
+    policy, params = factory.trained_policy(source, config, factory.one_device())
+    return policy.config, params, tokenizer_directory(config.tokenizer)
 
 
 def _refuse_occupied(target: pathlib.Path) -> None:

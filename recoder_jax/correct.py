@@ -7,45 +7,94 @@ Writes turn_1.py, turn_1.png, turn_2.py, ... and dialogue.html. A turn whose pro
 
 import argparse
 import contextlib
+import math
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import jax
+import numpy as np
+from ml_collections import ConfigDict
 
 from recoder_jax import factory
 from recoder_jax.charts.chart import Chart
 from recoder_jax.configuration import defaults
-from recoder_jax.dialogue.images import encode_png, load_image
+from recoder_jax.dialogue.images import ImageProcessor, encode_png, load_image
 from recoder_jax.doors import door
 from recoder_jax.rollout.measure import dialogue_records
 from recoder_jax.rollout.play import Plan
-from recoder_jax.rollout.trajectory import Turn
+from recoder_jax.rollout.trajectory import Group, Turn
 from recoder_jax.runs.viewer import write_dialogue_page
+
+TURN_FILE = re.compile(r"turn_[1-9][0-9]*\.(py|png|log)")
 
 
 def correct(options: argparse.Namespace) -> None:
     """Play one dialogue over one image and write every turn."""
-    if options.turns < 1:
-        raise ValueError(f"--turns is {options.turns}; give at least 1")
-    image, config = load_image(options.image), defaults()
-    if not factory.is_policy_directory(options.checkpoint):
-        config = factory.config_of_run(options.checkpoint, config)
+    check_options(options)
+    image, config = load_image(options.image), config_of(options)
+    check_sizes(image, config)
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    mesh = factory.mesh_of(config)
+    mesh = factory.one_device()
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(mesh))
         sandbox = stack.enter_context(factory.sandbox_of(config))
-        policy = factory.trained_policy(options.checkpoint, config, mesh)
+        policy, params = factory.trained_policy(options.checkpoint, config, mesh)
         player = factory.player_of(policy, sandbox, None, mesh)
         plan = Plan(
-            turns=options.turns, branch_turn=1, group=1, response_tokens=options.response_tokens or config.rollout.response_tokens,
+            turns=options.turns, branch_turn=1, group=1, response_tokens=config.rollout.response_tokens,
             feedback_tokens=config.rollout.feedback_tokens, temperature=options.temperature,
         )
         print(f"{policy.config.parameters() / 1e6:.2f} M parameters, {options.turns} turns over {options.image}", flush=True)
-        groups, _ = player.play(policy.params, [Chart(Path(options.image).name, image, "")], plan, options.seed, 0)
+        groups, _ = player.play(params, [Chart(Path(options.image).name, image, "")], plan, options.seed, 0)
+    write(groups, image, out, options)
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Raises ValueError for a value no dialogue can be played with."""
+    if options.turns < 1:
+        raise ValueError(f"--turns is {options.turns}; give at least 1")
+    if not 0 <= options.seed < 2**31:
+        raise ValueError(f"--seed is {options.seed}; give a number from 0 to {2**31 - 1}")
+    for name in ("temperature", "response_tokens", "feedback_tokens", "min_pixels", "max_pixels"):
+        value = getattr(options, name)
+        if not 0 <= value < math.inf:
+            raise ValueError(f"--{name.replace('_', '-')} is {value}; give a number from 0")
+    picture = Path(options.image)
+    if TURN_FILE.fullmatch(picture.name) and picture.parent.resolve() == Path(options.out).resolve():
+        raise ValueError(f"--image {options.image} would be overwritten by the turns in --out; choose another --out")
+
+
+def config_of(options: argparse.Namespace) -> ConfigDict:
+    """Image bounds and token caps: those of the options, of the run, or for a policy directory those of the paper-sized configs."""
+    config = defaults()
+    if factory.is_policy_directory(options.checkpoint):
+        config.image.min_pixels, config.image.max_pixels = 4 * 28 * 28, 1280 * 28 * 28
+        config.rollout.response_tokens, config.rollout.feedback_tokens = 4096, 1536
+    else:
+        config = factory.config_of_run(options.checkpoint, config)
+    for section, names in ((config.rollout, ("response_tokens", "feedback_tokens")), (config.image, ("min_pixels", "max_pixels"))):
+        section.update({name: getattr(options, name) for name in names if getattr(options, name)})
+    return config
+
+
+def check_sizes(image: np.ndarray, config: ConfigDict) -> None:
+    """Raises ValueError for image bounds that fit neither each other, nor the image, nor the cap of a feedback."""
+    bounds, limit = config.image, config.rollout.feedback_tokens
+    ImageProcessor(min_pixels=bounds.min_pixels, max_pixels=bounds.max_pixels).size(*image.shape[:2])
+    tokens = bounds.max_pixels // 28**2
+    if tokens >= limit:
+        raise ValueError(f"a render may take {tokens} tokens and a feedback {limit}; raise --feedback-tokens or lower --max-pixels")
+
+
+def write(groups: list[Group], image: np.ndarray, out: Path, options: argparse.Namespace) -> None:
+    """All files of the dialogue; those that an earlier dialogue left in `out` go."""
     turns = groups[0].trajectories[0].turns
+    for earlier in out.iterdir():
+        if TURN_FILE.fullmatch(earlier.name):
+            earlier.unlink()
     (out / "target.png").write_bytes(encode_png(image))
     pictures = {id(image): "target.png"} | {id(turn.execution.render): f"turn_{turn.number}.png" for turn in turns}
     for turn in turns:
@@ -58,8 +107,6 @@ def correct(options: argparse.Namespace) -> None:
 def write_turn(turn: Turn, out: Path) -> str:
     """turn_N.py and its picture or log; returns the line that is shown for the turn."""
     execution, name = turn.execution, f"turn_{turn.number}"
-    for leftover in (out / f"{name}.png", out / f"{name}.log"):
-        leftover.unlink(missing_ok=True)
     (out / f"{name}.py").write_text((turn.response.program or "") + "\n", encoding="utf-8")
     if execution.render is not None:
         (out / f"{name}.png").write_bytes(encode_png(execution.render))
@@ -68,16 +115,24 @@ def write_turn(turn: Turn, out: Path) -> str:
     return f"turn {turn.number}: {execution.status.value}, {name}.py, {name}.log"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def options_parser() -> argparse.ArgumentParser:
+    """The command line of this door."""
     parser = argparse.ArgumentParser(prog="python -m recoder_jax.correct", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--checkpoint", required=True, metavar="DIR", help="run directory, or policy directory of `convert import`")
     parser.add_argument("--image", required=True, metavar="FILE", help="the chart: PNG or JPEG")
     parser.add_argument("--out", required=True, metavar="DIR", help="directory for programs, renders and dialogue.html")
     parser.add_argument("--turns", type=int, default=4, help="turns to play (default 4)")
     parser.add_argument("--temperature", type=float, default=0.0, help="of sampling; 0 takes the likeliest token (default)")
-    parser.add_argument("--response-tokens", type=int, default=0, help="cap of a response (default: the checkpoint's)")
+    parser.add_argument("--response-tokens", type=int, default=0, help="cap of a response (default: the run's; 4096 for a policy directory)")
+    parser.add_argument("--feedback-tokens", type=int, default=0, help="cap of a feedback, image included (default: the run's; 1536)")
+    parser.add_argument("--min-pixels", type=int, default=0, help="images are scaled to at least this size (default: the run's; 4 x 28 x 28)")
+    parser.add_argument("--max-pixels", type=int, default=0, help="and to at most this size (default: the run's; 1280 x 28 x 28)")
     parser.add_argument("--seed", type=int, default=0, help="of sampling")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = options_parser().parse_args(arguments)
     return door("correct", lambda: correct(options))
 
 

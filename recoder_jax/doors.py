@@ -10,23 +10,33 @@ TRACEBACK = "RECODER_TRACEBACK"
 def door(name: str, action: Callable[[], None]) -> int:
     """Run what a door does and return its exit code: 0, 2 for bad input (one sentence on stderr), 130 when interrupted.
 
-    With the environment variable RECODER_TRACEBACK set, errors keep their traceback.
+    Bad input is a ValueError, an OSError, or one of the errors of jax that a setting mends; any other error is raised. With the
+    environment variable RECODER_TRACEBACK set, bad input keeps its traceback too.
     """
     try:
         action()
     except KeyboardInterrupt:
         print(f"{name}: interrupted; run the same command again", file=sys.stderr)
         return 130
-    except (ValueError, OSError) as error:
-        if os.environ.get(TRACEBACK):
+    except Exception as error:
+        said = sentence(error)
+        if said is None or os.environ.get(TRACEBACK):
             raise
-        print(f"{name}: {sentence(error)}", file=sys.stderr)
+        print(f"{name}: {said}", file=sys.stderr)
         return 2
     return 0
 
 
-def sentence(error: BaseException) -> str:
-    """The message of an error on one line."""
+def sentence(error: BaseException) -> str | None:
+    """What a user is told of an error, on one line; None for an error that no input or setting mends."""
+    text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    if isinstance(error, (ValueError, OSError)):
+        return text or type(error).__name__
+    # named, not imported: the doors that need no jax start without it
+    if type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError") and "RESOURCE_EXHAUSTED" in text:
+        return "out of device memory: lower batch.rows, batch.row_tokens or rollout.charts"
+    if isinstance(error, RuntimeError) and text.startswith(("Unable to initialize backend", "Unknown backend")):
+        return f"jax finds no device: {text}"
+    return None

@@ -5,8 +5,10 @@
 
 import argparse
 import contextlib
+import hashlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import jax
 from ml_collections import ConfigDict
@@ -20,6 +22,7 @@ from recoder_jax.evaluation.benchmark import chart_results, play_benchmark
 from recoder_jax.evaluation.metrics import evaluation_of
 from recoder_jax.evaluation.table import results_table
 from recoder_jax.learning.checkpoint import latest_step
+from recoder_jax.rewards.mixture import Mixture
 from recoder_jax.rollout.measure import dialogue_records
 from recoder_jax.rollout.play import Plan
 from recoder_jax.runs.directory import RunDirectory
@@ -29,7 +32,8 @@ def evaluate(config: ConfigDict, workdir: str) -> None:
     """Evaluate the newest checkpoint of a run; a finished evaluation of that checkpoint with this config is kept."""
     config = factory.config_of_run(workdir, config)
     name, step = config.name, latest_step(workdir)
-    run, mark = RunDirectory(workdir), f"{fingerprint(config)}-{step}"
+    trained = hashlib.sha256(Path(workdir, "config.json").read_bytes()).hexdigest()[:8]
+    run, mark = RunDirectory(workdir), f"{fingerprint(config)}-{trained}-{step}"
     standing = run.read_evaluation()
     if standing and standing.config_hash == mark:
         print(f"{name}: evaluated already at step {step}\n{results_table([standing], turns=turns_shown(config))}", flush=True)
@@ -45,10 +49,11 @@ def evaluate(config: ConfigDict, workdir: str) -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(mesh))
         sandbox = stack.enter_context(factory.sandbox_of(config))
-        policy = factory.trained_policy(workdir, config, mesh)
-        player = factory.player_of(policy, sandbox, factory.mixture_of(config), mesh)
+        judge = stack.enter_context(factory.judge_of(config))
+        policy, params = factory.trained_policy(workdir, config, mesh)
+        player = factory.player_of(policy, sandbox, Mixture(config.reward.alpha, config.reward.beta, judge), mesh)
         chosen = [charts[index] for index in range(options.charts)]
-        groups = play_benchmark(player, policy.params, chosen, plan, options.batch, config.seed, f"{name}, evaluation")
+        groups = play_benchmark(player, params, chosen, plan, options.batch, config.seed, f"{name}, evaluation")
     benchmark = f"{options.data}, {options.split}, {options.charts} charts"
     evaluation = evaluation_of(
         chart_results(groups), same_program, name=name, benchmark=benchmark, seeds={"seed": config.seed}, config_hash=mark

@@ -1,5 +1,6 @@
 """From a config to the parts of a run: encoder, policy, sampler, sandbox, reward, player. Doors call this; nothing below does."""
 
+import contextlib
 import dataclasses
 import json
 from pathlib import Path
@@ -15,7 +16,7 @@ from recoder_jax.dialogue.turns import Prompts
 from recoder_jax.learning.checkpoint import restore_params
 from recoder_jax.models.qwen2_5_vl.config import Config, preset
 from recoder_jax.models.qwen2_5_vl.model import abstract_model, create
-from recoder_jax.models.store import load_policy
+from recoder_jax.models.store import load_config, load_params, load_policy
 from recoder_jax.rewards.judge import Judge, JudgeOptions
 from recoder_jax.rewards.mixture import Mixture
 from recoder_jax.rollout.play import Plan, Player
@@ -25,66 +26,62 @@ from recoder_jax.sharding import make_mesh, shardings
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """A Qwen2.5-VL split into structure and parameters, with the encoder that speaks its tokens."""
+    """What a policy is but for its parameters: structure, sizes, and the encoder that speaks its tokens."""
 
     graphdef: nnx.GraphDef
     config: Config
-    params: nnx.State
     encoder: Encoder
+
+    def abstract(self, mesh: jax.sharding.Mesh) -> nnx.State:
+        """The parameters as shapes placed on a mesh."""
+        return place_abstract(nnx.state(abstract_model(self.config)), mesh)
+
+
+def place_abstract(tree, mesh: jax.sharding.Mesh):
+    """Abstract arrays of any tree of states with their shardings on a mesh."""
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree, shardings(tree, mesh)
+    )
 
 
 def mesh_of(config: ml_collections.ConfigDict) -> jax.sharding.Mesh:
     return make_mesh(data=config.mesh.data, fsdp=config.mesh.fsdp, tensor=config.mesh.tensor)
 
 
-def processor_of(config: ml_collections.ConfigDict) -> ImageProcessor:
-    return ImageProcessor(min_pixels=config.image.min_pixels, max_pixels=config.image.max_pixels)
+def one_device() -> jax.sharding.Mesh:
+    """The mesh of doors that work on one dialogue or one file."""
+    return make_mesh(data=1, fsdp=1, tensor=1, devices=jax.local_devices()[:1])
 
 
 def encoder_of(config: ml_collections.ConfigDict) -> Encoder:
-    return Encoder(load_tokenizer(config.tokenizer), processor_of(config))
+    processor = ImageProcessor(min_pixels=config.image.min_pixels, max_pixels=config.image.max_pixels)
+    return Encoder(load_tokenizer(config.tokenizer), processor)
 
 
-def policy_of(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> Policy:
-    """The policy a run starts from: random weights, or those of `config.init`, a run directory or a policy directory."""
-    if config.init and is_policy_directory(config.init):
-        return policy_of_directory(config.init, config, mesh)
-    encoder = encoder_of(config)
-    sizes = policy_sizes(config, encoder)
-    if config.init:
-        return policy_of_run(config.init, sizes, encoder, mesh)
-    graphdef, params = nnx.split(create(sizes, seed=config.seed, mesh=mesh))
-    return Policy(graphdef, sizes, params, encoder)
-
-
-def policy_sizes(config: ml_collections.ConfigDict, encoder: Encoder) -> Config:
-    """The preset, with the ids of the encoder's special tokens; the tiny policy has one row for each of its tokenizer's ids."""
-    vocab = encoder.vocab_size if config.model.preset == "tiny" else None
-    return dataclasses.replace(
-        preset(config.model.preset, vocab=vocab, image_id=encoder.image_id),
+def policy_of(config: ml_collections.ConfigDict) -> Policy:
+    """The policy that a config describes. The tiny one has an output for each id of its tokenizer."""
+    encoder, model = encoder_of(config), config.model
+    sizes = dataclasses.replace(
+        preset(model.preset, vocab=encoder.vocab_size if model.preset == "tiny" else None, image_id=encoder.image_id),
         end_id=encoder.end_id, pad_id=encoder.pad_id, vision_start_id=encoder.vision_start_id, vision_end_id=encoder.vision_end_id,
-        dtype=config.model.dtype, param_dtype=config.model.param_dtype, remat=config.model.remat, unroll=config.model.unroll,
+        dtype=model.dtype, param_dtype=model.param_dtype, remat=model.remat, unroll=model.unroll,
     )
+    return Policy(nnx.graphdef(abstract_model(sizes)), sizes, encoder)
 
 
-def policy_of_run(run: str | Path, sizes: Config, encoder: Encoder, mesh: jax.sharding.Mesh) -> Policy:
-    """The newest parameters of a run directory."""
-    graphdef, abstract = nnx.split(abstract_model(sizes))
-    placed = jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract, shardings(abstract, mesh)
-    )
-    return Policy(graphdef, sizes, restore_params(run, placed), encoder)
+def initial_params(config: ml_collections.ConfigDict, policy: Policy, mesh: jax.sharding.Mesh) -> nnx.State:
+    """The parameters a run starts from: random, or those of `config.init`, a run directory or a policy directory.
 
-
-def policy_of_directory(path: str | Path, config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> Policy:
-    """A policy directory as `convert import` writes it, in the dtypes of `config.model`, speaking the tokens of its own
-    tokenizer where it holds one."""
-    sizes, params = load_policy(path, mesh=mesh, dtype=config.model.dtype, param_dtype=config.model.param_dtype)
-    sizes = dataclasses.replace(sizes, remat=config.model.remat, unroll=config.model.unroll)
-    graphdef, _ = nnx.split(abstract_model(sizes))
-    own = Path(path, "tokenizer")
-    encoder = Encoder(load_tokenizer(own if own.is_dir() else config.tokenizer), processor_of(config))
-    return Policy(graphdef, sizes, params, encoder)
+    Raises ValueError when `config.init` holds a policy of other sizes.
+    """
+    if not config.init:
+        return nnx.state(create(policy.config, seed=config.seed, mesh=mesh))
+    if not is_policy_directory(config.init):
+        return restore_params(config.init, policy.abstract(mesh))
+    found = load_config(config.init)
+    if (found.text, found.vision) != (policy.config.text, policy.config.vision):
+        raise ValueError(f"init {config.init!r} holds a policy of other sizes than model.preset {config.model.preset!r}; change one")
+    return load_params(Path(config.init, "params"), policy.config, mesh)
 
 
 def is_policy_directory(path: str | Path) -> bool:
@@ -93,25 +90,33 @@ def is_policy_directory(path: str | Path) -> bool:
 
 
 def config_of_run(run: str | Path, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """`config` with the name, policy, tokenizer and image bounds that the run in `run` was trained with."""
+    """`config` with the name, policy, tokenizer, image bounds and token caps that the run in `run` was trained with."""
     file = Path(run, "config.json")
     if not file.is_file():
         raise FileNotFoundError(f"{str(run)!r} is no run directory: it has no config.json; give the --workdir of a training run")
-    saved = json.loads(file.read_text())
-    merged = config.copy_and_resolve_references().unlock()
-    for key in ("name", "model", "image", "tokenizer"):
-        if key not in saved:
-            raise ValueError(f"{str(file)!r} lacks {key!r}; give a run directory that `train` wrote")
-        merged[key] = ml_collections.ConfigDict(saved[key]) if isinstance(saved[key], dict) else saved[key]
+    try:
+        saved = json.loads(file.read_text())
+        merged = config.copy_and_resolve_references().unlock()
+        merged.name, merged.tokenizer = saved["name"], saved["tokenizer"]
+        merged.model.update(saved["model"])
+        merged.image.update(saved["image"])
+        merged.rollout.update({key: saved["rollout"][key] for key in ("response_tokens", "feedback_tokens")})
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{str(file)!r} is damaged or of no training run ({error!r}); give a run directory that `train` wrote") from None
     return merged.lock()
 
 
-def trained_policy(path: str | Path, config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> Policy:
-    """The policy of a run directory, whose config has been merged by `config_of_run`, or of a policy directory."""
-    if is_policy_directory(path):
-        return policy_of_directory(path, config, mesh)
-    encoder = encoder_of(config)
-    return policy_of_run(path, policy_sizes(config, encoder), encoder, mesh)
+def trained_policy(path: str | Path, config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> tuple[Policy, nnx.State]:
+    """Policy and parameters of a run directory, whose config `config_of_run` has merged, or of a policy directory, which
+    brings its sizes, its dtypes and its tokenizer."""
+    if not is_policy_directory(path):
+        policy = policy_of(config)
+        return policy, restore_params(path, policy.abstract(mesh))
+    sizes, params = load_policy(path, mesh=mesh)
+    own = Path(path, "tokenizer")
+    processor = ImageProcessor(min_pixels=config.image.min_pixels, max_pixels=config.image.max_pixels)
+    encoder = Encoder(load_tokenizer(own if own.is_dir() else config.tokenizer), processor)
+    return Policy(nnx.graphdef(abstract_model(sizes)), sizes, encoder), params
 
 
 def plan_of(config: ml_collections.ConfigDict) -> Plan:
@@ -128,14 +133,12 @@ def sandbox_of(config: ml_collections.ConfigDict) -> Sandbox:
     return Sandbox(workers=config.sandbox.workers, limits=limits)
 
 
-def mixture_of(config: ml_collections.ConfigDict) -> Mixture:
-    judge = None
-    if config.reward.beta > 0:
-        options = JudgeOptions(
-            base_url=config.judge.base_url, model=config.judge.model, seconds=config.judge.seconds, concurrency=config.judge.concurrency
-        )
-        judge = Judge(options)
-    return Mixture(config.reward.alpha, config.reward.beta, judge)
+def judge_of(config: ml_collections.ConfigDict) -> contextlib.AbstractContextManager[Judge | None]:
+    """The judge, or nothing where it has no weight."""
+    if config.reward.beta == 0:
+        return contextlib.nullcontext()
+    judge = config.judge
+    return Judge(JudgeOptions(base_url=judge.base_url, model=judge.model, seconds=judge.seconds, concurrency=judge.concurrency))
 
 
 def player_of(policy: Policy, sandbox: Sandbox, reward: Mixture | None, mesh: jax.sharding.Mesh) -> Player:

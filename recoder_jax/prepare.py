@@ -13,7 +13,6 @@ from recoder_jax.data.building import Built
 from recoder_jax.data.mpl_gallery import prepare_gallery
 from recoder_jax.data.world_sets import prepare_corrections, prepare_world
 from recoder_jax.doors import door
-from recoder_jax.doors import door
 
 SPLITS = ('train', 'validation', 'test')
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.charts.scores import MODES, rule_score
+from recoder_jax.doors import door
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,20 +22,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('golden', metavar='GOLDEN.py', help='program that draws the target')
     parser.add_argument('--mode', choices=MODES, default='fixed', help='how elements are matched (default: fixed)')
     options = parser.parse_args(arguments)
-    try:
-        programs = [read_program(options.generated), read_program(options.golden)]
-        with Sandbox(workers=2) as sandbox:
-            generated, golden = sandbox.execute_all(programs)
-        score = rule_score(generated, golden, options.mode)
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    return door('score', lambda: score_programs(options.generated, options.golden, options.mode))
+
+
+def score_programs(generated_file: str, golden_file: str, mode: str) -> None:
+    """Executes both programs and prints the score of the first against the second."""
+    programs = [read_program(generated_file), read_program(golden_file)]
+    with Sandbox(workers=2) as sandbox:
+        generated, golden = sandbox.execute_all(programs)
+    score = rule_score(generated, golden, mode)
     if not generated.ok:
         print(f'the generated program gave no figure: {generated.status.value}', *generated.log.splitlines()[-1:],
               file=sys.stderr)
     print(json.dumps({'text': score.text, 'layout': score.layout, 'chart_type': score.chart_type,
                       'color': score.color, 'low_level': score.low_level, 'executed': score.executed}))
-    return 0
 
 
 def read_program(path: str) -> str:

@@ -6,6 +6,8 @@
 import argparse
 import contextlib
 import dataclasses
+import importlib.metadata
+import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -21,7 +23,8 @@ from recoder_jax.doors import door
 from recoder_jax.learning.batch import Batch, Shape, Tree, pack, token_weights
 from recoder_jax.learning.checkpoint import Checkpoints
 from recoder_jax.learning.objective import Clip
-from recoder_jax.learning.step import Measured, TrainState, make_optimizer, make_step, place
+from recoder_jax.learning.step import Measured, TrainState, initial_state, make_optimizer, make_step, place
+from recoder_jax.rewards.mixture import Mixture
 from recoder_jax.rollout.lessons import RolloutLessons, SupervisedLessons
 from recoder_jax.runs.directory import RunDirectory
 
@@ -29,16 +32,14 @@ from recoder_jax.runs.directory import RunDirectory
 def train(config: ConfigDict, workdir: str) -> None:
     """Run a training from its last checkpoint, or its beginning, to `config.steps` updates."""
     run, mesh, rl = RunDirectory(workdir), factory.mesh_of(config), config.kind == "rl"
+    check_rows(config, mesh)
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(mesh))
         checkpoints = stack.enter_context(Checkpoints(run.path / "checkpoints", config.checkpoint.keep))
-        policy = factory.policy_of(config, mesh)
-        optimizer, rate = make_optimizer(steps=config.steps * config.objective.updates, **config.optimizer)
-        state = TrainState(policy.params, jax.jit(optimizer.init)(policy.params), jnp.int32(0))
-        state = checkpoints.restore(state, config.seed) or state
-        start = int(state.step)
-        run.write_config(config.to_dict())
-        run.rewind(start)
+        start = checkpoints.step
+        if start:
+            check_same_run(config, run.read_config())
+        policy = factory.policy_of(config)
         where = f"resumes at step {start}" if start else "starts"
         print(f"{config.name}: {policy.config.parameters() / 1e6:.2f} M parameters, {config.steps} steps, {where}, in {workdir}", flush=True)
         if start >= config.steps:
@@ -46,11 +47,22 @@ def train(config: ConfigDict, workdir: str) -> None:
             return
         if rl:
             sandbox = stack.enter_context(factory.sandbox_of(config))
-            player = factory.player_of(policy, sandbox, factory.mixture_of(config), mesh)
+            judge = stack.enter_context(factory.judge_of(config))
+            player = factory.player_of(policy, sandbox, Mixture(config.reward.alpha, config.reward.beta, judge), mesh)
             lessons = RolloutLessons(config, player, factory.plan_of(config), run)
         else:
             lessons = SupervisedLessons(config, policy.encoder)
-        step_function = make_step(policy.graphdef, optimizer, clip_of(config), config.batch.logit_chunk, config.objective.updates)
+
+        optimizer, rate = make_optimizer(steps=config.steps * config.objective.updates, **config.optimizer)
+        abstract = abstract_state(policy, optimizer, mesh)
+        placed = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+        if start:
+            state = checkpoints.restore(abstract, config.seed)
+        else:
+            state = initial_state(factory.initial_params(config, policy, mesh), optimizer, placed)
+        run.write_config(config.to_dict() | {"versions": versions()})
+        run.rewind(start)
+        step_function = make_step(policy.graphdef, optimizer, clip_of(config), config.batch.logit_chunk, config.objective.updates, placed)
 
         progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc=config.name, unit="step", mininterval=1.0)
         for step in progress:
@@ -59,7 +71,7 @@ def train(config: ConfigDict, workdir: str) -> None:
             batch = place(pack_trees(lesson.trees, config, policy.config.image_id), mesh)
             handed = time.perf_counter()
             state, measured, gradient_norm = step_function(state, batch)
-            metrics = lesson.metrics | update_metrics(measured, gradient_norm, float(rate(step * config.objective.updates)), config)
+            metrics = lesson.metrics | update_metrics(measured, gradient_norm, float(rate(step * config.objective.updates)), rl)
             ended = time.perf_counter()
             metrics |= {"time/update": ended - handed, "time/step": ended - began}
             metrics["throughput/trained_tokens_per_s"] = metrics["batch/trained_tokens"] / (ended - handed)
@@ -72,9 +84,39 @@ def train(config: ConfigDict, workdir: str) -> None:
             progress.set_postfix(summary(metrics, rl), refresh=False)
 
 
+def abstract_state(policy: factory.Policy, optimizer, mesh: jax.sharding.Mesh) -> TrainState:
+    """The shapes of everything a step changes, placed: moments lie where their parameters lie, the step on every device."""
+    params = policy.abstract(mesh)
+    moments = factory.place_abstract(jax.eval_shape(optimizer.init, params), mesh)
+    step = jax.ShapeDtypeStruct((), jnp.int32, sharding=jax.NamedSharding(mesh, jax.P()))
+    return TrainState(params, moments, step)
+
+
+def check_rows(config: ConfigDict, mesh: jax.sharding.Mesh) -> None:
+    share = mesh.shape["data"] * mesh.shape["fsdp"]
+    if config.batch.rows % share:
+        raise ValueError(f"batch.rows is {config.batch.rows}, not a multiple of the {share} devices of the mesh's data and fsdp axes; change one")
+
+
+def check_same_run(config: ConfigDict, saved: dict) -> None:
+    """Refuse to go on with a run under a config that would have made another one; lengths, places and logs may change."""
+    now = config.to_dict()
+    free = {"name", "steps", "mesh", "sandbox", "checkpoint", "log", "evaluation", "judge"}
+    now["data"], saved["data"] = ({key: value for key, value in one["data"].items() if key != "dir"} for one in (now, saved))
+    changed = [key for key in now if key not in free and now[key] != saved.get(key)]
+    if changed:
+        raise ValueError(f"the run was started with another {changed[0]!r}: {saved.get(changed[0])}, now {now[changed[0]]}; choose a new --workdir")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a run's numbers."""
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in ("jax", "flax", "optax", "matplotlib", "numpy")}
+
+
 def pack_trees(trees: list[Tree], config: ConfigDict, image_id: int) -> Batch:
     """The packed batch of an update, with weights from counts over all of it."""
-    shape = Shape(config.batch.micro_batches, config.batch.rows, config.batch.row_tokens)
+    sizes = config.batch
+    shape = Shape(sizes.micro_batches, sizes.rows, sizes.row_tokens, sizes.least_trained, sizes.least_images)
     return pack(trees, token_weights(trees, config.objective.aggregation, config.objective.constant), shape, image_id)
 
 
@@ -84,7 +126,7 @@ def clip_of(config: ConfigDict) -> Clip | None:
     return Clip(objective.clip_low, objective.clip_high, objective.clip_dual) if objective.updates > 1 else None
 
 
-def update_metrics(measured: Measured, gradient_norm, rate: float, config: ConfigDict) -> dict[str, float]:
+def update_metrics(measured: Measured, gradient_norm, rate: float, rl: bool) -> dict[str, float]:
     """Metrics of an update, means over its trained tokens."""
     sums = {field.name: float(getattr(measured, field.name)) for field in dataclasses.fields(measured)}
     tokens = max(sums["tokens"], 1.0)
@@ -93,11 +135,10 @@ def update_metrics(measured: Measured, gradient_norm, rate: float, config: Confi
         "loss/entropy": sums["entropy"] / tokens,
         "optimizer/grad_norm": float(gradient_norm),
         "optimizer/lr": rate,
-        "batch/trained_tokens": sums["tokens"] / config.objective.updates,
+        "batch/trained_tokens": sums["tokens"],
     }
-    if config.kind == "rl":
-        metrics["loss/total"] = -sums["objective"] / config.objective.updates
-        metrics |= {"sampling/logprob_gap": sums["gap"] / tokens, "loss/clipped": sums["clipped"] / tokens}
+    if rl:
+        metrics |= {"loss/total": -sums["objective"], "loss/clipped": sums["clipped"] / tokens, "sampling/logprob_gap": sums["gap"] / tokens}
     return metrics
 
 

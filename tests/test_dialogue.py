@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recoder_jax.dialogue.encoder import Encoder, load_tokenizer
+from recoder_jax.dialogue.encoder import Encoder, bounded_feedback, load_tokenizer
 from recoder_jax.dialogue.images import ImageProcessor
 from recoder_jax.dialogue.response import write_response
 from recoder_jax.dialogue.turns import Message, Prompts, feedback, opening, trim_log
@@ -169,6 +169,38 @@ def test_feedback_shows_the_render_or_the_end_of_the_log():
     assert feedback(RENDER, 'ignored', PROMPTS).content == (RENDER, PROMPTS.revise)
     (text,) = feedback(None, 'a\n' * 500 + "KeyError: '{log}'", PROMPTS).content
     assert "KeyError: '{log}'" in text and text.count('a\n') < 250
+
+
+def test_bounded_feedback_shows_a_render_that_fits(encoder):
+    shown = encoder.feedback(feedback(RENDER, '', PROMPTS))
+    assert bounded_feedback(encoder, RENDER, '', PROMPTS, len(shown)).ids.tolist() == shown.ids.tolist()
+
+
+@pytest.mark.parametrize(
+    ('height', 'width', 'told'), [(10, 3000, 'the figure is 3000 x 10 pixels, too long'), (1120, 840, 'the figure is 840 x 1120 pixels, too large')]
+)
+def test_a_render_that_cannot_be_shown_is_told_as_an_error(encoder, height, width, told):
+    piece = bounded_feedback(encoder, np.zeros((height, width, 3), np.uint8), '', PROMPTS, 150)
+    text = encoder.decode(piece.ids)
+    assert not piece.images and len(piece) <= 150
+    assert told in text and text.count(PROMPTS.repair.split('{log}')[1].strip()) == 1
+
+
+@given(st.integers(0, 80))
+@settings(max_examples=40, deadline=None)
+def test_bounded_feedback_keeps_its_limit_or_raises(encoder, room):
+    bare = len(encoder.feedback(feedback(None, '', PROMPTS)))
+    piece = bounded_feedback(encoder, None, 'Traceback:\n' + 'x = 1\n' * 60 + "KeyError: 'a'", PROMPTS, bare + room)
+    assert bare <= len(piece) <= bare + room
+    with pytest.raises(ValueError, match='rollout.feedback_tokens'):
+        bounded_feedback(encoder, None, 'KeyError', PROMPTS, bare - 1)
+    with pytest.raises(ValueError, match='rollout.feedback_tokens'):
+        bounded_feedback(encoder, RENDER, '', PROMPTS, bare - 1)
+
+
+def test_what_is_no_image_is_no_feedback(encoder):
+    with pytest.raises(ValueError, match='uint8'):
+        bounded_feedback(encoder, np.zeros((56, 56, 3), np.float32), '', PROMPTS, 500)
 
 
 @given(st.text(st.characters(codec='utf-8')), st.integers(1, 60))

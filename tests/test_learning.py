@@ -26,10 +26,10 @@ def group_of(encoder, seed, suffixes=3):
     prompt = encoder.prompt(opening(image_of(seed, 56, 56), PROMPTS))
     first = encoder.response("plt.plot([1, 2])")
     given = encoder.feedback(feedback(image_of(seed + 100, 56, 84), "", PROMPTS))
-    prefix = strand([(prompt, False, None, 1), (first, False, None, 1), (given, False, None, 2)])
+    prefix = strand([(prompt, False, None), (first, False, None), (given, False, None)])
     said = [encoder.response("ax.bar" * int(rng.integers(1, 4)) + str(i)) for i in range(suffixes)]
     logprobs = [rng.normal(-1, 0.1, len(tokens)).astype(np.float32) for tokens in said]
-    tails = tuple(strand([(tokens, True, values, 2)]) for tokens, values in zip(said, logprobs))
+    tails = tuple(strand([(tokens, True, values)]) for tokens, values in zip(said, logprobs))
     return Tree(prefix, tails, tuple(float(a) for a in rng.normal(size=suffixes)))
 
 
@@ -97,7 +97,7 @@ def test_step_with_micro_batches_updates_like_one_batch(policy):
     trees = [group_of(policy.encoder, seed) for seed in range(2)]
     size, weights = max(tree.size for tree in trees), token_weights(trees, "sequence_mean")
     optimizer, _ = make_optimizer(1e-3, 10, 0, "constant", 0.1, 1.0, 0.9, 0.95)
-    step = make_step(policy.graphdef, optimizer, None, 64)
+    step = make_step(policy.graphdef, optimizer, None, 64, 1, None)
     results = []
     for shape in (Shape(1, 2, size), Shape(2, 1, size)):
         params = jax.tree.map(jnp.copy, policy.params)

@@ -176,7 +176,7 @@ def test_a_split_that_ends_empty_is_refused_with_the_reasons(tmp_path):
 
 def test_unknown_names_and_splits_are_refused(tmp_path):
     build_charts(tmp_path)
-    with pytest.raises(FileNotFoundError, match='recoder_jax.prepare other --out'):
+    with pytest.raises(FileNotFoundError, match="there is no data set 'other' in .*; put one there"):
         open_charts(tmp_path, 'other', 'train')
     with pytest.raises(FileNotFoundError, match='large'):
         open_charts(tmp_path, 'sample/large', 'train')

@@ -177,8 +177,9 @@ def test_a_run_that_only_started_has_a_report(tmp_path):
 def test_the_door_writes_the_page_and_says_where(runs, capsys):
     out = runs[0].parent / 'named.html'
     assert report.main([*map(str, runs), '--out', str(out), '--dialogues', '4']) == 0
-    assert capsys.readouterr().out.strip() == str(out)
-    assert 'stage2 over sft' in Page(out).text
+    printed = capsys.readouterr().out.strip().splitlines()
+    assert printed[-1] == str(out) and printed[0].startswith('|')
+    assert 'low-level' in Page(out).text
 
 
 @pytest.mark.parametrize('damage', ['absent', 'empty', 'metrics', 'rollouts', 'out', 'number'])

@@ -59,7 +59,6 @@ def test_learning_sees_the_sampled_tokens_and_trains_turns_from_the_branch_on(gr
             sampled = np.concatenate([turn.tokens for turn in trajectory.turns[1:]])
             np.testing.assert_array_equal(suffix.ids[suffix.trained], sampled)
             np.testing.assert_array_equal(suffix.logprobs[suffix.trained], np.concatenate([t.logprobs for t in trajectory.turns[1:]]))
-            assert set(suffix.turns[suffix.trained]) == {2, 3}
 
 
 def test_a_cut_response_is_closed_by_the_feedback_and_the_end_is_not_trained(policy, groups):
@@ -106,8 +105,8 @@ def test_long_error_logs_are_cut_to_the_feedback_cap(player, groups):
     failed = dataclasses.replace(execution, log="ValueError: " + "x" * 1000, render=None)
     response = dataclasses.replace(groups[0].trajectories[0].turns[0].response, program="x")
     assert len(player._feedback(failed, response, True, 60)) <= 60
-    with pytest.raises(ValueError, match="raise it or lower image.max_pixels"):
-        player._feedback(dataclasses.replace(execution, render=image_of(0, 84, 56)), response, True, 5)
+    with pytest.raises(ValueError, match="raise rollout.feedback_tokens"):
+        player._feedback(failed, response, True, 5)
 
 
 def test_branch_turn_beyond_the_turns_is_refused():

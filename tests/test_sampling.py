@@ -50,10 +50,10 @@ def test_two_turns_with_a_shared_first_turn_match_a_forward_pass(policy, sampler
     cache, second = sampler.decode(policy.params, cache, row_keys(0, 0, charts, 2, group), steps, 1.0)
     for b in range(2):
         o1 = first.tokens[b, 0, : first.length[b, 0]]
-        head = [(prompts[b], False, None, 1), (type(prompts[b])(o1), True, None, 1), (given[b], False, None, 2)]
+        head = [(prompts[b], False, None), (type(prompts[b])(o1), True, None), (given[b], False, None)]
         for g in range(group):
             o2 = second.tokens[b, g, : second.length[b, g]]
-            expected = naive_logprobs(policy, [*head, (type(prompts[b])(o2), True, None, 2)])
+            expected = naive_logprobs(policy, [*head, (type(prompts[b])(o2), True, None)])
             got = np.concatenate([first.logprobs[b, 0, : len(o1)], second.logprobs[b, g, : len(o2)]])
             np.testing.assert_allclose(got, expected, atol=2e-5)
     assert len({tuple(row) for row in second.tokens[0]}) == group

@@ -60,8 +60,8 @@ def content(run):
     metrics = [{k: v for k, v in line.items() if not k.startswith(("time/", "throughput/"))} for line in lines]
     rollouts = {path.name: path.read_text() for path in sorted((Path(run) / "rollouts").glob("*.jsonl"))}
     config = factory.config_of_run(run, load("configs/tiny/evaluate.py"))
-    policy = factory.trained_policy(run, config, factory.mesh_of(config))
-    return metrics, rollouts, [np.asarray(leaf) for leaf in jax.tree.leaves(policy.params)]
+    _, params = factory.trained_policy(run, config, factory.one_device())
+    return metrics, rollouts, [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,31 @@ def test_killed_and_resumed_training_ends_with_the_same_bits(config, extra, step
     assert got[1] == expected[1]
     for one, other in zip(got[2], expected[2], strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_four_devices_learn_what_one_device_learns(world, environment, tmp_path):
+    """Parameters and batch sharded over data x fsdp, moments beside their parameters, resumed on another number of devices."""
+    one, four = tmp_path / "one", tmp_path / "four"
+    steps = ["--config.steps=3", "--config.checkpoint.every=2"]
+    run_to_end(command("sft", one, world, [*SMALL, *steps]), environment)
+    many = environment | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    run_to_end(command("sft", four, world, [*SMALL, *steps, "--config.mesh.data=2", "--config.mesh.fsdp=2"]), many)
+    expected, got = content(one), content(four)
+    for row, other in zip(expected[0], got[0], strict=True):
+        assert other["loss/nll"] == pytest.approx(row["loss/nll"], rel=1e-4)
+    run_to_end(command("sft", four, world, [*SMALL, "--config.steps=4"]), environment)
+    assert len(content(four)[0]) == 4
+
+
+def test_a_run_is_not_continued_under_another_config(world, tmp_path, capsys):
+    run = tmp_path / "run"
+    common = ["--config=configs/tiny/sft.py", f"--workdir={run}", f"--config.data.dir={world}", *SMALL, "--config.steps=1"]
+    assert train.main(common) == 0
+    assert train.main(common) == 0 and "done already" in capsys.readouterr().out
+    assert train.main([*common, "--config.optimizer.learning_rate=0.1"]) == 2
+    assert "another 'optimizer'" in capsys.readouterr().err
+    assert train.main([*common[:1], f"--workdir={tmp_path / 'other'}", *common[2:], "--config.init=nowhere"]) == 2
+    assert "'nowhere' holds no finished checkpoint" in capsys.readouterr().err
 
 
 def test_chain_of_stages_evaluation_and_correction(world, tmp_path, capsys):

@@ -11,7 +11,7 @@ def get_config():
     config = defaults()
     config.name = "SFT"
     config.kind = "sft"
-    config.steps = 360
+    config.steps = 340
 
     config.model.unroll = 4
 

@@ -14,7 +14,7 @@ def get_config():
     config = defaults()
     config.name = "SFT + corrections"
     config.kind = "sft"
-    config.steps = 150
+    config.steps = 200
 
     config.model.unroll = 4
 
@@ -22,8 +22,8 @@ def get_config():
     config.data.mixed_with = "chart_world:train[:700]"
     config.data.trained_turns = "last"
 
-    config.batch.size = 32
-    config.batch.rows = 24
+    config.batch.size = 20
+    config.batch.rows = 16
     config.batch.row_tokens = 304
 
     config.optimizer.learning_rate = 1e-3
@@ -31,5 +31,5 @@ def get_config():
 
     config.objective.aggregation = "token_mean"
 
-    config.checkpoint.every = 75
+    config.checkpoint.every = 100
     return config

@@ -11,7 +11,8 @@ def get_config():
     config = defaults()
     config.name = "RL stage 1"
     config.kind = "rl"
-    config.steps = 16
+    config.seed = 1  # other charts and samples than the other stages
+    config.steps = 24
 
     config.model.unroll = 4
 
@@ -26,8 +27,10 @@ def get_config():
     config.batch.micro_batches = 2
     config.batch.rows = 4
     config.batch.row_tokens = 1088
+    config.batch.least_trained = 1024
+    config.batch.least_images = 16
 
-    config.optimizer.learning_rate = 3e-4
+    config.optimizer.learning_rate = 1.5e-4  # tried 3e-4: greedy low-level fell by 10 points; 1e-4: slower
     config.optimizer.schedule = "constant"
     config.optimizer.warmup = 2
 

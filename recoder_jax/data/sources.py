@@ -1,4 +1,4 @@
-"""Random access to the data sets that `prepare` builds. Images are decoded when an item is asked for, never earlier."""
+"""Random access to data sets in the layout that `prepare` writes. Images are decoded when an item is asked for, never earlier."""
 
 import io
 import json
@@ -15,6 +15,7 @@ from recoder_jax.data.examples import Example
 from recoder_jax.dialogue.response import write_response
 
 TRAINED = ('last', 'all')
+PREPARED = ('chart_world', 'chart_world_corrections', 'mpl_gallery')  # sets that `prepare` builds
 
 
 def open_charts(data_dir: str | Path, name: str, split: str) -> Sequence[Chart]:
@@ -123,6 +124,8 @@ def _directory(data_dir: str | Path, name: str) -> Path:
     """The newest version of the set `name` or `name/config`."""
     base, _, config = name.partition('/')
     remedy = f'build it with `python -m recoder_jax.prepare {base} --out {data_dir}`'
+    if base not in PREPARED:
+        remedy = 'put one there in the layout that prepare writes'
     found = sorted(Path(data_dir, base).glob(f'{config or "*"}/*/{REQUEST_FILE}'))
     if not found:
         raise FileNotFoundError(f'there is no data set {name!r} in {str(data_dir)!r}; {remedy}')

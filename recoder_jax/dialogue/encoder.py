@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from recoder_jax.dialogue.images import ImageProcessor, Patches
+from recoder_jax.dialogue.images import ImageProcessor, Patches, check_image
 from recoder_jax.dialogue.turns import Message, Prompts, feedback
 
 SYSTEM = 'You are a helpful assistant.'
@@ -121,17 +121,35 @@ class Encoder:
 
 
 def bounded_feedback(encoder: Encoder, render: np.ndarray | None, log: str, prompts: Prompts, limit: int) -> Tokens:
-    """The feedback after a response in at most `limit` tokens; an error log is cut to its end until it fits.
+    """The feedback after a response in at most `limit` tokens.
 
-    Raises ValueError when the render alone, or the request without a log, takes more.
+    A render that is too long for the image processor, or that takes more tokens, is told as an error; an error log is cut to its end
+    until it fits. Raises ValueError when the request without a log takes more, or when `render` is no image.
     """
+    if render is not None:
+        check_image(render)
+        height, width = render.shape[:2]
+        shown = encoder.feedback(feedback(render, log, prompts)) if _has_size(encoder.processor, height, width) else None
+        if shown is not None and len(shown) <= limit:
+            return shown
+        log = f'the figure is {width} x {height} pixels, too {"long" if shown is None else "large"} to be shown'
     while True:
-        piece = encoder.feedback(feedback(render, log, prompts))
+        piece = encoder.feedback(feedback(None, log, prompts))
         if len(piece) <= limit:
             return piece
-        if render is not None or prompts.log_characters == 1:
-            raise ValueError(f'a feedback takes {len(piece)} tokens but may take {limit}; raise rollout.feedback_tokens or lower image.max_pixels')
+        if not log:
+            raise ValueError(f'a feedback takes {len(piece)} tokens but may take {limit}; raise rollout.feedback_tokens')
+        log = log if prompts.log_characters > 1 else ''
         prompts = replace(prompts, log_characters=max(1, prompts.log_characters * 3 // 4))
+
+
+def _has_size(processor: ImageProcessor, height: int, width: int) -> bool:
+    """Whether the processor takes an image of this size."""
+    try:
+        processor.size(height, width)
+    except ValueError:
+        return False
+    return True
 
 
 class _Writer:

@@ -32,14 +32,13 @@ class Strand:
     """A run of tokens of one dialogue.
 
     ids: int32 [n]. images: in the order of their image tokens. trained: bool [n]. logprobs: float32 [n], the sampler's log
-    probability of each trained token (0 elsewhere and in SFT). turns: int32 [n], the turn a token belongs to.
+    probability of each trained token (0 elsewhere and in SFT).
     """
 
     ids: np.ndarray
     images: tuple[Patches, ...]
     trained: np.ndarray
     logprobs: np.ndarray
-    turns: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Tree:
 @dataclasses.dataclass(frozen=True)
 class Batch:
     """Arrays of one update. tokens, segment, prefix, image_slot: int32 [A, R, S]; positions: int32 [A, 3, R, S];
-    source, target, turn: int32 [A, R, T]; weight, advantage, logprob: float32 [A, R, T], weight 0 on padding; vision:
+    source, target: int32 [A, R, T]; weight, advantage, logprob: float32 [A, R, T], weight 0 on padding; vision:
     every image of a micro-batch once, with leading axis A."""
 
     tokens: np.ndarray
@@ -79,7 +78,6 @@ class Batch:
     vision: VisionInputs
     source: np.ndarray
     target: np.ndarray
-    turn: np.ndarray
     weight: np.ndarray
     advantage: np.ndarray
     logprob: np.ndarray
@@ -93,13 +91,13 @@ class Shape:
     micro_batches: int
     rows: int
     row_tokens: int
-    trained_least: int = 64
-    image_least: int = 1
-    window_least: int = 4
+    least_trained: int = 64
+    least_images: int = 1
+    least_windows: int = 4
 
 
-def strand(parts: Sequence[tuple[Tokens, bool, np.ndarray | None, int]]) -> Strand:
-    """Join parts (tokens, trained, log probabilities or None, turn) into one strand."""
+def strand(parts: Sequence[tuple[Tokens, bool, np.ndarray | None]]) -> Strand:
+    """Join parts (tokens, trained, log probabilities or None) into one strand."""
     size = [len(tokens.ids) for tokens, *_ in parts]
     return Strand(
         ids=np.concatenate([np.asarray(tokens.ids, np.int32) for tokens, *_ in parts]),
@@ -108,7 +106,6 @@ def strand(parts: Sequence[tuple[Tokens, bool, np.ndarray | None, int]]) -> Stra
         logprobs=np.concatenate(
             [np.zeros(n, np.float32) if part[2] is None else np.asarray(part[2], np.float32) for part, n in zip(parts, size)]
         ),
-        turns=np.repeat(np.array([part[3] for part in parts], np.int32), size),
     )
 
 
@@ -172,17 +169,19 @@ def pack(trees: Sequence[Tree], weights: list[list[float]], shape: Shape, image_
     rows = assign_rows([tree.size for tree in trees], shape)
     micro = [rows[a * shape.rows : (a + 1) * shape.rows] for a in range(len(rows) // shape.rows)]
     images = [{image.key: image for row in part for t in row for s, _ in trees[t].strands() for image in s.images} for part in micro]
-    count = power_of_two(max(map(len, images)), shape.image_least)
+    count = power_of_two(max(map(len, images)), shape.least_images)
     grids = [windows_needed(image.grid) for part in images for image in part.values()]
-    windows = power_of_two(max(grids, default=1), shape.window_least)
+    windows = power_of_two(max(grids, default=1), shape.least_windows)
     trained = max(sum(int(s.trained.sum()) for t in row for s, _ in trees[t].strands()) for row in rows)
-    trained = power_of_two(trained, shape.trained_least)
+    trained = power_of_two(trained, shape.least_trained)
     parts = []
     for part, unique in zip(micro, images, strict=True):
         place = {key: index * windows * 16 for index, key in enumerate(unique)}
         laid = [_lay_row([(trees[t], weights[t]) for t in row], shape.row_tokens, trained, place, image_id) for row in part]
         vision = vision_inputs(list(unique.values()), count, windows, windows * 16)
         parts.append(Batch(**{name: np.stack([row[name] for row in laid], axis=1 if name == "positions" else 0) for name in laid[0]}, vision=vision))
+    if len(parts) == 1:
+        return jax.tree.map(lambda leaf: leaf[None], parts[0])  # a view: patches are the bulk of a batch
     return jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
 
 
@@ -191,7 +190,7 @@ def _lay_row(trees, size: int, trained: int, place: dict[str, int], image_id: in
     row = {name: np.zeros(size, np.int32) for name in ("tokens", "segment", "prefix")}
     row["positions"] = np.zeros((3, size), np.int32)
     row["image_slot"] = np.full(size, -1, np.int32)
-    row |= {name: np.zeros(trained, np.int32) for name in ("source", "target", "turn")}
+    row |= {name: np.zeros(trained, np.int32) for name in ("source", "target")}
     row |= {name: np.zeros(trained, np.float32) for name in ("weight", "advantage", "logprob")}
     at, segment, done = 0, 0, 0
     for tree, weights in trees:
@@ -212,7 +211,7 @@ def _lay_row(trees, size: int, trained: int, place: dict[str, int], image_id: in
             elif len(where) and where[0] == 0:
                 raise ValueError("the first token of a dialogue is trained, and nothing stands before it to predict it")
             span = slice(done, done + len(where))
-            row["source"][span], row["target"][span], row["turn"][span] = source, strand.ids[where], strand.turns[where]
+            row["source"][span], row["target"][span] = source, strand.ids[where]
             row["weight"][span], row["advantage"][span], row["logprob"][span] = weight, advantage, strand.logprobs[where]
             at, done = at + n, done + len(where)
             start = following if index == 0 else start

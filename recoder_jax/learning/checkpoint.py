@@ -12,6 +12,7 @@ import logging
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from recoder_jax.learning.step import TrainState
@@ -33,6 +34,11 @@ class Checkpoints:
     def __exit__(self, *_) -> None:
         self._manager.close()
 
+    @property
+    def step(self) -> int:
+        """Step of the newest checkpoint, 0 when there is none."""
+        return self._manager.latest_step() or 0
+
     def save(self, state: TrainState, seed: int) -> None:
         """Write a checkpoint of `state.step` updates in the background."""
         step = int(state.step)
@@ -45,14 +51,12 @@ class Checkpoints:
             ),
         )
 
-    def restore(self, state: TrainState, seed: int) -> TrainState | None:
-        """The newest checkpoint in the shapes and shardings of `state`, or None when there is none.
+    def restore(self, state: TrainState, seed: int) -> TrainState:
+        """The newest checkpoint in the shapes and shardings of `state` (abstract arrays).
 
         Raises ValueError when the run was started with another seed or another policy.
         """
-        step = self._manager.latest_step()
-        if step is None:
-            return None
+        step = self.step
         position = self._manager.restore(step, args=ocp.args.Composite(position=ocp.args.JsonRestore())).position
         if position["seed"] != seed:
             raise ValueError(f"the run was started with seed {position['seed']}, not {seed}; keep the seed or choose a new --workdir")
@@ -64,7 +68,7 @@ class Checkpoints:
         return TrainState(
             params=renamed(state.params, saved.params),
             optimizer=renamed(state.optimizer, saved.optimizer),
-            step=jax.numpy.asarray(step, state.step.dtype),
+            step=jax.device_put(jnp.int32(step), state.step.sharding),
         )
 
 

@@ -30,10 +30,10 @@ class TrainState:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """Sums over the trained tokens of a batch, from which metrics are made by `metrics`.
+    """Sums over the trained tokens of a batch.
 
     objective: weighted surrogate. nll, entropy, gap, clipped: sums of -log pi, entropy, |log pi - sampler's log pi| and
-    clipped tokens. tokens: trained tokens.
+    tokens whose ratio the clip holds. tokens: trained tokens.
     """
 
     objective: jax.Array
@@ -55,14 +55,16 @@ def batch_loss(model, batch: Batch, clip: Clip | None, chunk: int) -> tuple[jax.
     objective = jnp.sum(batch.weight * value)
     trained = batch.weight > 0
     ratio = jnp.exp(logprob - batch.logprob)
-    outside = jnp.zeros_like(trained) if clip is None else (ratio < 1 - clip.low) | (ratio > 1 + clip.high)
+    held = jnp.zeros_like(trained)
+    if clip is not None:
+        held = jnp.where(batch.advantage > 0, ratio > 1 + clip.high, ratio < 1 - clip.low)
 
     def total(x):
         return jax.lax.stop_gradient(jnp.sum(jnp.where(trained, x, 0.0)))
 
     measured = Measured(
         objective=jax.lax.stop_gradient(objective), nll=total(-logprob), entropy=total(entropy),
-        gap=total(jnp.abs(logprob - batch.logprob)), clipped=total(outside), tokens=total(1.0),
+        gap=total(jnp.abs(logprob - batch.logprob)), clipped=total(held), tokens=total(1.0),
     )
     return -objective, measured
 
@@ -114,20 +116,29 @@ def update(graphdef, optimizer, state: TrainState, batch: Batch, clip: Clip | No
     return TrainState(params, optimizer_state, state.step), measured, optax.tree.norm(gradients)
 
 
-def make_step(graphdef, optimizer, clip: Clip | None, chunk: int, updates: int = 1):
+def make_step(graphdef, optimizer, clip: Clip | None, chunk: int, updates: int, shardings):
     """The jitted step (state, batch) -> (state, Measured, gradient norm): `updates` updates on one batch; read `update`.
 
-    The state is donated. Measured sums over the updates; the norm is the last update's.
+    The state is donated and keeps `shardings`. Measured is the mean over the updates, but for the gap, which is the sampler's
+    only before the first of them; the norm is the last update's.
     """
 
     def step(state, batch):
         state, measured, norm = update(graphdef, optimizer, state, batch, clip, chunk)
+        gap = measured.gap
         for _ in range(updates - 1):
             state, again, norm = update(graphdef, optimizer, state, batch, clip, chunk)
             measured = jax.tree.map(jnp.add, measured, again)
+        measured = dataclasses.replace(jax.tree.map(lambda x: x / updates, measured), gap=gap)
         return dataclasses.replace(state, step=state.step + 1), measured, norm
 
-    return jax.jit(step, donate_argnums=0)
+    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None, None))
+
+
+def initial_state(params: nnx.State, optimizer, shardings: TrainState) -> TrainState:
+    """Step 0. Moments are created where the parameters they belong to lie."""
+    moments = jax.jit(optimizer.init, out_shardings=shardings.optimizer)(params)
+    return TrainState(params, moments, jax.device_put(jnp.int32(0), shardings.step))
 
 
 def place(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:
@@ -147,14 +158,16 @@ def place(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:
 def make_optimizer(
     learning_rate: float, steps: int, warmup: int, schedule: str, weight_decay: float, clip_norm: float, b1: float, b2: float
 ):
-    """AdamW with warm-up, then a constant or a cosine rate; gradients clipped by global norm. Matrices decay, nothing else.
+    """AdamW with warm-up from rate / (warmup + 1), then a constant or a cosine rate; gradients clipped by global norm.
+    Matrices decay, nothing else.
 
     Returns (optimizer, rate) with `rate(step)` the learning rate of that update.
     """
+    first = learning_rate / (warmup + 1)
     if schedule == "cosine":
-        rate = optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup, max(steps, warmup + 1), 0.05 * learning_rate)
+        rate = optax.warmup_cosine_decay_schedule(first, learning_rate, warmup, max(steps, warmup + 1), 0.05 * learning_rate)
     elif schedule == "constant":
-        rate = optax.join_schedules([optax.linear_schedule(0.0, learning_rate, warmup), optax.constant_schedule(learning_rate)], [warmup])
+        rate = optax.join_schedules([optax.linear_schedule(first, learning_rate, warmup), optax.constant_schedule(learning_rate)], [warmup])
     else:
         raise ValueError(f"optimizer.schedule is {schedule!r}; choose cosine or constant")
 

@@ -48,8 +48,10 @@ class Mixture:
     judge: Judge | None = None
 
     def __post_init__(self):
-        if self.alpha < 0 or self.beta < 0 or self.alpha + self.beta > 1:
-            raise ValueError(f"reward.alpha is {self.alpha} and reward.beta is {self.beta}; both must be >= 0 and their sum <= 1")
+        if self.alpha < 0 or self.beta < 0 or self.alpha + self.beta > 1 or self.beta == 1:
+            raise ValueError(
+                f"reward.alpha is {self.alpha} and reward.beta is {self.beta}; both must be >= 0, beta below 1 and their sum <= 1"
+            )
         if self.beta > 0 and self.judge is None:
             raise ValueError(f"reward.beta is {self.beta} but there is no judge; set judge.base_url, or reward.beta to 0")
 
@@ -58,13 +60,15 @@ class Mixture:
         return self.judge.submit(target, execution.render) if self.beta > 0 else None
 
     def __call__(self, response: Response, execution: Execution, golden: Execution, judgement: Judgement | None) -> Reward:
-        """Reward of a turn: its response, what running its program gave, the golden execution and what the judge said."""
+        """Reward of a turn: its response, what running its program gave, the golden execution and what the judge said.
+
+        Where the golden program gave no figure nothing can be compared: the reward is 0 whatever the response.
+        """
+        form = float(response.well_formed)
+        if golden.elements is None:
+            return Reward(0.0, form, 0.0, None, RuleScore(False, 0.0, 0.0, 0.0, 0.0))
         scores = rule_score(execution, golden)
-        form, rule = float(response.well_formed), scores.low_level
         model = judgement.score if judgement else None
-        total = (1 - self.alpha - self.beta) * form + self.alpha * rule
-        if model is not None:
-            total += self.beta * model
-        elif self.beta > 0:
-            total = total / (1 - self.beta) if self.beta < 1 else 0.0
-        return Reward(total, form, rule, model, scores)
+        total = (1 - self.alpha - self.beta) * form + self.alpha * scores.low_level
+        total = total / (1 - self.beta) if model is None else total + self.beta * model
+        return Reward(total, form, scores.low_level, model, scores)

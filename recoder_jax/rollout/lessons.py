@@ -20,7 +20,7 @@ from recoder_jax.dialogue.turns import Prompts, opening
 from recoder_jax.learning.batch import Tree, split_tree
 from recoder_jax.learning.objective import group_advantages
 from recoder_jax.rollout.measure import dialogue_records, rollout_metrics
-from recoder_jax.rollout.play import Plan, Player
+from recoder_jax.rollout.play import Clock, Plan, Player
 from recoder_jax.rollout.trajectory import supervised_tree
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.runs.records import DialogueRecord
@@ -51,6 +51,8 @@ class SupervisedLessons:
         if step + 1 < self._steps:
             self._ahead[step + 1] = self._pool.submit(self._trees, step + 1)
         fitting = [tree for tree in trees if tree.size <= self._row_tokens]
+        if not fitting:
+            raise ValueError(f"no dialogue of batch {step} fits a row of {self._row_tokens} tokens; raise batch.row_tokens")
         return Lesson(fitting, {"batch/too_long": float(len(trees) - len(fitting))})
 
     def _trees(self, step: int) -> list[Tree]:
@@ -74,7 +76,9 @@ class RolloutLessons:
         source = open_charts(config.data.dir, config.data.name, config.data.split)
         self._pipeline = Pipeline(source, config.batch.size, config.seed)
         self._config, self._player, self._run, self._plan = config, player, run, plan
-        longest = plan.longest_tree(len(player.encoder.prompt(opening(source[0].image, player.prompts))), config.batch.suffixes)
+        prompt = player.encoder.prompt(opening(source[0].image, player.prompts))
+        longest_prompt = len(prompt) - prompt.images[0].merged + config.image.max_pixels // 28**2
+        longest = plan.longest_tree(longest_prompt, config.batch.suffixes)
         if longest > config.batch.row_tokens:
             raise ValueError(
                 f"a group may take {longest} tokens but batch.row_tokens is {config.batch.row_tokens}; "
@@ -83,20 +87,24 @@ class RolloutLessons:
 
     def __call__(self, params, step: int) -> Lesson:
         charts, width = self._pipeline.batch(step), self._config.rollout.charts
-        groups, seconds = [], {"sample": 0.0, "execute": 0.0}
-        start, programs = time.perf_counter(), 0
+        groups, clocks, start = [], [], time.perf_counter()
         for first in range(0, len(charts), width):
             played, clock = self._player.play(params, charts[first : first + width], self._plan, self._config.seed, step, first)
             groups += played
-            programs += clock.programs
-            seconds = {"sample": seconds["sample"] + clock.sample, "execute": seconds["execute"] + clock.execute}
+            clocks.append(clock)
+        total = time.perf_counter() - start
         rewards = np.array([group.rewards for group in groups])
         advantages = np.asarray(group_advantages(rewards, self._config.objective.normalize_std))
         metrics = rollout_metrics(groups, same_program)
-        total = time.perf_counter() - start
-        metrics |= {"time/rollout": total, "time/sample": seconds["sample"], "time/execute": seconds["execute"]}
-        metrics["throughput/sampled_tokens_per_s"] = metrics["sampling/tokens"] / total
-        metrics["throughput/executions_per_s"] = programs / max(seconds["execute"], 1e-9)
+        metrics |= self._times(clocks, total, metrics["sampling/tokens"])
         whole = [group.tree(row) for group, row in zip(groups, advantages, strict=True)]
         trees = [tree for group in whole for tree in split_tree(group, self._config.batch.suffixes)]
         return Lesson(trees, metrics, lambda: dialogue_records(groups, advantages, step + 1, self._run.store_render))
+
+    def _times(self, clocks: list[Clock], total: float, tokens: float) -> dict[str, float]:
+        execute = sum(clock.execute for clock in clocks)
+        times = {"time/rollout": total, "time/sample": sum(clock.sample for clock in clocks), "time/execute": execute}
+        if self._config.reward.beta > 0:
+            times["time/judge"] = sum(clock.judge for clock in clocks)
+        rates = {"sampled_tokens_per_s": tokens / total, "executions_per_s": sum(c.programs for c in clocks) / max(execute, 1e-9)}
+        return times | {f"throughput/{name}": rate for name, rate in rates.items()}

@@ -25,7 +25,7 @@ def rollout_metrics(groups: Sequence[Group], same_program: Callable[[str, str], 
     metrics["reward/rule"] = float(np.mean([reward.rule for reward in last]))
     judged = [reward.model for reward in last if reward.model is not None]
     if judged:
-        metrics["reward/model"] = float(np.mean(judged))
+        metrics |= {"reward/model": float(np.mean(judged)), "reward/unjudged": 1 - len(judged) / len(last)}
     for number in range(1, len(trajectories[0].turns) + 1):
         scores = [trajectory.turns[number - 1].reward.scores for trajectory in trajectories]
         metrics[f"turn{number}/executed"] = float(np.mean([score.executed for score in scores]))

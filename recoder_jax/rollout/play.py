@@ -54,6 +54,7 @@ class Clock:
 
     sample: float = 0.0
     execute: float = 0.0
+    judge: float = 0.0
     programs: int = 0
 
     def add(self, name: str, since: float) -> float:
@@ -66,7 +67,7 @@ class Clock:
 class Player:
     """Everything that plays dialogues: the sampler, the sandbox, the reward and the texts of the user side.
 
-    reward: None plays without scores. goldens: golden executions by program, filled as charts are met.
+    reward: None plays without scores. goldens: golden executions by program, without their renders, filled as charts are met.
     """
 
     sampler: Sampler
@@ -97,12 +98,12 @@ class Player:
                 played = [[list(chart[0]) for _ in range(rows)] for chart in played]
             keys = row_keys(seed, step, index, number, rows)
             cache, sampled = self.sampler.decode(params, cache, keys, plan.response_tokens, plan.temperature)
-            start = clock.add("sample", start)
+            clock.add("sample", start)
             turns = self._execute(charts, sampled, number, plan, clock)
-            start = clock.add("execute", start)
             for b, row in enumerate(turns):
                 for g, turn in enumerate(row):
                     played[b][g].append(turn)
+            start = time.perf_counter()
             if number < plan.turns:
                 cache = self.sampler.append(params, cache, [[turn.feedback for turn in row] for row in turns])
         groups = [self._group(*item, plan) for item in zip(charts, prompts, played, strict=True)]
@@ -113,13 +114,11 @@ class Player:
         count, rows = sampled.length.shape
         said = [sampled.tokens[b, g, : sampled.length[b, g]] for b in range(count) for g in range(rows)]
         responses = [parse_response(self.encoder.decode(ids)) for ids in said]
-        unmet = [] if self.reward is None else [c.program for c in charts if c.program and c.program not in self.goldens]
-        programs = [r.program or "" for r in responses]
-        executions = self.sandbox.execute_all([*unmet, *programs])
-        clock.programs += len(unmet) + len(programs)
-        self.goldens.update(zip(unmet, executions[: len(unmet)], strict=True))
-        executions = executions[len(unmet) :]
+        start = time.perf_counter()
+        executions = self._run(charts, [response.program or "" for response in responses], clock)
+        start = clock.add("execute", start)
         rewards = self._rewards([chart for chart in charts for _ in range(rows)], responses, executions)
+        clock.add("judge", start)
         turns = []
         for i, (ids, response, execution) in enumerate(zip(said, responses, executions, strict=True)):
             b, g = divmod(i, rows)
@@ -130,6 +129,16 @@ class Player:
             logprobs = sampled.logprobs[b, g, : len(ids)]
             turns.append(Turn(number, ids, logprobs, ended, response, execution, rewards[i], given))
         return [turns[b * rows : (b + 1) * rows] for b in range(count)]
+
+    def _run(self, charts: Sequence[Chart], programs: list[str], clock: Clock) -> list[Execution]:
+        """Executions of the programs, and of golden programs not met before; a golden that fails is tried once more."""
+        unmet = [] if self.reward is None else [chart.program for chart in charts if chart.program not in self.goldens]
+        executions = self.sandbox.execute_all([*unmet, *programs])
+        clock.programs += len(unmet) + len(programs)
+        for program, golden in zip(unmet, executions, strict=False):
+            golden = golden if golden.ok else self.sandbox.execute(program)
+            self.goldens[program] = dataclasses.replace(golden, render=None)
+        return executions[len(unmet) :]
 
     def _rewards(self, charts, responses: list[Response], executions: list[Execution]) -> list[Reward | None]:
         if self.reward is None:

@@ -54,24 +54,20 @@ class Group:
     def tree(self, advantages) -> Tree:
         """The group as learning sees it: shared turns carry no loss, every turn from the branch turn on does."""
         shared = self.trajectories[0].turns[: self.branch_turn - 1]
-        prefix = strand([(self.prompt, False, None, 1), *_parts(shared, trained=False)])
+        prefix = strand([(self.prompt, False, None), *_parts(shared, trained=False)])
         suffixes = tuple(strand(_parts(t.turns[self.branch_turn - 1 :], trained=True)) for t in self.trajectories)
         return Tree(prefix, suffixes, tuple(float(a) for a in advantages))
 
 
-def _parts(turns, trained: bool) -> list[tuple[Tokens, bool, np.ndarray | None, int]]:
+def _parts(turns, trained: bool) -> list[tuple[Tokens, bool, np.ndarray | None]]:
     parts = []
     for turn in turns:
-        parts.append((Tokens(turn.tokens), trained, turn.logprobs, turn.number))
+        parts.append((Tokens(turn.tokens), trained, turn.logprobs))
         if turn.feedback is not None:
-            parts.append((turn.feedback, False, None, turn.number + 1))
+            parts.append((turn.feedback, False, None))
     return parts
 
 
 def supervised_tree(prompt: Tokens, parts: list[tuple[Tokens, bool]]) -> Tree:
     """An SFT dialogue: the prompt, then responses and feedback in turn, (tokens, trained) each; advantage 1."""
-    turn, joined = 1, [(prompt, False, None, 1)]
-    for index, (tokens, trained) in enumerate(parts):
-        joined.append((tokens, trained, None, turn))
-        turn += index % 2 == 0  # feedback follows each response and opens the next turn
-    return Tree(strand(joined), (), (1.0,))
+    return Tree(strand([(prompt, False, None), *((tokens, trained, None) for tokens, trained in parts)]), (), (1.0,))

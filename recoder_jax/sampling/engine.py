@@ -90,10 +90,6 @@ class Sampler:
         cache, sampled = self._decode(params, cache, keys, jnp.float32(temperature), steps=steps)
         return cache, jax.device_get(sampled)
 
-    def slots(self, steps: int, given: int = 0) -> int:
-        """Suffix slots that a turn of `steps` sampled tokens and `given` appended ones takes."""
-        return steps + (self.buckets.length(given) if given else 0)
-
     def _given(self, pieces, start) -> Given:
         """Lay out pieces [b][g] whose first tokens stand at positions `start` [B, G]."""
         charts, rows = len(pieces), len(pieces[0])
