@@ -95,6 +95,7 @@ def add_learning(config: ml_collections.ConfigDict) -> None:
     config.optimizer.schedule = "cosine"  # cosine to 5 % of the rate, or constant
     config.optimizer.warmup = 20  # updates from 0 to the rate
     config.optimizer.weight_decay = 0.01  # of matrices
+    config.optimizer.train_vision = True  # false holds the vision tower as it is, and saves its backward pass
     config.optimizer.clip_norm = 1.0  # of the global gradient
     config.optimizer.b1 = 0.9
     config.optimizer.b2 = 0.95

@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 
 from recoder_jax import factory
 from recoder_jax.charts.chart import Chart
+from recoder_jax.charts.goldens import Goldens
 from recoder_jax.configuration import defaults
 from recoder_jax.dialogue.images import ImageProcessor, encode_png, load_image
 from recoder_jax.doors import door
@@ -42,7 +43,7 @@ def correct(options: argparse.Namespace) -> None:
         stack.enter_context(jax.set_mesh(mesh))
         sandbox = stack.enter_context(factory.sandbox_of(config))
         policy, params = factory.trained_policy(options.checkpoint, config, mesh)
-        player = factory.player_of(policy, sandbox, None, mesh)
+        player = factory.player_of(policy, sandbox, None, mesh, Goldens())
         plan = Plan(
             turns=options.turns, branch_turn=1, group=1, response_tokens=config.rollout.response_tokens,
             feedback_tokens=config.rollout.feedback_tokens, temperature=options.temperature,

@@ -51,7 +51,8 @@ def evaluate(config: ConfigDict, workdir: str) -> None:
         sandbox = stack.enter_context(factory.sandbox_of(config))
         judge = stack.enter_context(factory.judge_of(config))
         policy, params = factory.trained_policy(workdir, config, mesh)
-        player = factory.player_of(policy, sandbox, Mixture(config.reward.alpha, config.reward.beta, judge), mesh)
+        reward = Mixture(config.reward.alpha, config.reward.beta, judge)
+        player = factory.player_of(policy, sandbox, reward, mesh, factory.goldens_of(config))
         chosen = [charts[index] for index in range(options.charts)]
         groups = play_benchmark(player, params, chosen, plan, options.batch, config.seed, f"{name}, evaluation")
     benchmark = f"{options.data}, {options.split}, {options.charts} charts"

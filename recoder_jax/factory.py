@@ -9,6 +9,7 @@ import jax
 import ml_collections
 from flax import nnx
 
+from recoder_jax.charts.goldens import Goldens
 from recoder_jax.charts.sandbox import Limits, Sandbox
 from recoder_jax.dialogue.encoder import Encoder, load_tokenizer
 from recoder_jax.dialogue.images import ImageProcessor
@@ -141,8 +142,13 @@ def judge_of(config: ml_collections.ConfigDict) -> contextlib.AbstractContextMan
     return Judge(JudgeOptions(base_url=judge.base_url, model=judge.model, seconds=judge.seconds, concurrency=judge.concurrency))
 
 
-def player_of(policy: Policy, sandbox: Sandbox, reward: Mixture | None, mesh: jax.sharding.Mesh) -> Player:
+def player_of(policy: Policy, sandbox: Sandbox, reward: Mixture | None, mesh: jax.sharding.Mesh, goldens: Goldens) -> Player:
     """What plays dialogues. Decoding runs one block an iteration whatever training does: unrolled, a step on a CPU takes 1.5 x as long."""
     sizes = dataclasses.replace(policy.config, unroll=1)
     sampler = Sampler(nnx.graphdef(abstract_model(sizes)), sizes, policy.encoder, Buckets(), mesh)
-    return Player(sampler, policy.encoder, sandbox, reward, Prompts())
+    return Player(sampler, policy.encoder, sandbox, reward, Prompts(), goldens)
+
+
+def goldens_of(config: ml_collections.ConfigDict) -> Goldens:
+    """Golden executions, kept beside the data sets."""
+    return Goldens(Path(config.data.dir, "goldens"))

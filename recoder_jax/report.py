@@ -31,18 +31,16 @@ def evaluations_of(runs: Sequence[str | Path]) -> list[Evaluation]:
 
 
 def comparisons_of(runs: Sequence[str | Path]) -> list[Comparison]:
-    """Low-level of the last turn of every evaluated run over the best turn of the first two, where both saw the same charts.
-
-    The best turn, because a policy that was trained for one turn may lose everything in its second.
-    """
-    evaluations = evaluations_of(runs)
+    """Low-level of the last run's last turn over that of each earlier run, and over the earlier run's best turn where that is
+    another one: a policy that was trained for one turn may lose everything in its second. Only runs that saw the same charts."""
+    *earlier, after = evaluations_of(runs) or [None]
     comparisons = []
-    for index, after in enumerate(evaluations):
-        for before in evaluations[: min(index, 2)]:
-            if {result.chart for result in after.results} == {result.chart for result in before.results}:
-                best = max(before.turns, key=lambda scores: scores.low_level.value).turn
-                label = f'{after.name}, turn {len(after.turns)}, over {before.name}, turn {best}'
-                comparisons.append(Comparison(label, low_level_difference(before.results, after.results, best)))
+    for before in earlier:
+        if {result.chart for result in after.results} == {result.chart for result in before.results}:
+            best = max(before.turns, key=lambda scores: scores.low_level.value).turn
+            for turn in dict.fromkeys((len(before.turns), best)):
+                label = f'{after.name}, turn {len(after.turns)}, over {before.name}, turn {turn}'
+                comparisons.append(Comparison(label, low_level_difference(before.results, after.results, turn)))
     return comparisons
 
 

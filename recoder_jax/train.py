@@ -23,7 +23,7 @@ from recoder_jax.doors import door
 from recoder_jax.learning.batch import Batch, Shape, Tree, pack, token_weights
 from recoder_jax.learning.checkpoint import Checkpoints
 from recoder_jax.learning.objective import Clip
-from recoder_jax.learning.step import Measured, TrainState, initial_state, make_optimizer, make_step, place
+from recoder_jax.learning.step import Measured, Objective, TrainState, initial_state, make_optimizer, make_step, place
 from recoder_jax.rewards.mixture import Mixture
 from recoder_jax.rollout.lessons import RolloutLessons, SupervisedLessons
 from recoder_jax.runs.directory import RunDirectory
@@ -48,7 +48,8 @@ def train(config: ConfigDict, workdir: str) -> None:
         if rl:
             sandbox = stack.enter_context(factory.sandbox_of(config))
             judge = stack.enter_context(factory.judge_of(config))
-            player = factory.player_of(policy, sandbox, Mixture(config.reward.alpha, config.reward.beta, judge), mesh)
+            reward = Mixture(config.reward.alpha, config.reward.beta, judge)
+            player = factory.player_of(policy, sandbox, reward, mesh, factory.goldens_of(config))
             lessons = RolloutLessons(config, player, factory.plan_of(config), run)
         else:
             lessons = SupervisedLessons(config, policy.encoder)
@@ -62,7 +63,7 @@ def train(config: ConfigDict, workdir: str) -> None:
             state = initial_state(factory.initial_params(config, policy, mesh), optimizer, placed)
         run.write_config(config.to_dict() | {"versions": versions()})
         run.rewind(start)
-        step_function = make_step(policy.graphdef, optimizer, clip_of(config), config.batch.logit_chunk, config.objective.updates, placed)
+        step_function = make_step(policy.graphdef, optimizer, objective_of(config), placed)
 
         progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc=config.name, unit="step", mininterval=1.0)
         for step in progress:
@@ -120,10 +121,11 @@ def pack_trees(trees: list[Tree], config: ConfigDict, image_id: int) -> Batch:
     return pack(trees, token_weights(trees, config.objective.aggregation, config.objective.constant), shape, image_id)
 
 
-def clip_of(config: ConfigDict) -> Clip | None:
-    """Ratio bounds, which only a batch that is used more than once needs."""
-    objective = config.objective
-    return Clip(objective.clip_low, objective.clip_high, objective.clip_dual) if objective.updates > 1 else None
+def objective_of(config: ConfigDict) -> Objective:
+    """What an update minimises. Only a batch that is used more than once needs bounds of the ratio."""
+    bounds = Clip(config.objective.clip_low, config.objective.clip_high, config.objective.clip_dual)
+    updates = config.objective.updates
+    return Objective(bounds if updates > 1 else None, config.batch.logit_chunk, config.optimizer.train_vision, updates)
 
 
 def update_metrics(measured: Measured, gradient_norm, rate: float, rl: bool) -> dict[str, float]:

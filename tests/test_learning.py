@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from recoder_jax.dialogue.turns import Prompts, feedback, opening
 from recoder_jax.learning.batch import Shape, Tree, assign_rows, pack, split_tree, strand, token_weights
 from recoder_jax.learning.objective import Clip, group_advantages, surrogate, trajectory_reward
-from recoder_jax.learning.step import TrainState, batch_loss, make_optimizer, make_step
+from recoder_jax.learning.step import Objective, TrainState, batch_loss, make_optimizer, make_step
 from recoder_jax.rollout.trajectory import supervised_tree
 from tests.conftest import image_of
 
@@ -52,7 +52,7 @@ def loss_and_gradient(policy, trees, shape, clip=None):
     def total(params, batch):
         def loss(params):
             parts = [jax.tree.map(lambda x, i=i: x[i], batch) for i in range(shape.micro_batches)]
-            return sum(batch_loss(nnx.merge(policy.graphdef, params), part, clip, 64)[0] for part in parts)
+            return sum(batch_loss(nnx.merge(policy.graphdef, params), part, Objective(clip, 64))[0] for part in parts)
 
         return jax.value_and_grad(loss)(params)
 
@@ -97,7 +97,7 @@ def test_step_with_micro_batches_updates_like_one_batch(policy):
     trees = [group_of(policy.encoder, seed) for seed in range(2)]
     size, weights = max(tree.size for tree in trees), token_weights(trees, "sequence_mean")
     optimizer, _ = make_optimizer(1e-3, 10, 0, "constant", 0.1, 1.0, 0.9, 0.95)
-    step = make_step(policy.graphdef, optimizer, None, 64, 1, None)
+    step = make_step(policy.graphdef, optimizer, Objective(None, 64), None)
     results = []
     for shape in (Shape(1, 2, size), Shape(2, 1, size)):
         params = jax.tree.map(jnp.copy, policy.params)
@@ -108,6 +108,17 @@ def test_step_with_micro_batches_updates_like_one_batch(policy):
     np.testing.assert_allclose(norm, norm2, rtol=1e-4)
     np.testing.assert_allclose(measured.nll, measured2.nll, rtol=1e-5)
     assert int(one.step) == 1
+
+
+def test_a_vision_tower_that_is_not_trained_stays_as_it_is(policy):
+    tree = group_of(policy.encoder, 0)
+    optimizer, _ = make_optimizer(1e-2, 10, 0, "constant", 0.1, 1.0, 0.9, 0.95, train_vision=False)
+    step = make_step(policy.graphdef, optimizer, Objective(None, 64, train_vision=False), None)
+    params = jax.tree.map(jnp.copy, policy.params)
+    batch = pack([tree], token_weights([tree], "token_mean"), Shape(1, 1, tree.size), policy.config.image_id)
+    after = step(TrainState(params, optimizer.init(params), jnp.int32(0)), batch)[0].params
+    assert all(jnp.array_equal(a, b) for a, b in zip(jax.tree.leaves(after["vision"]), jax.tree.leaves(policy.params["vision"])))
+    assert largest_difference(after["text"], policy.params["text"]) > 1e-3
 
 
 def test_supervised_gradient_is_that_of_mean_negative_log_likelihood(policy):
@@ -127,7 +138,7 @@ def test_supervised_gradient_is_that_of_mean_negative_log_likelihood(policy):
         return -jnp.mean(logprobs[where - 1, tree.prefix.ids[where]])
 
     expected = jax.jit(jax.grad(nll))(policy.params)
-    got = jax.jit(jax.grad(lambda p: batch_loss(nnx.merge(policy.graphdef, p), part, None, 16)[0]))(policy.params)
+    got = jax.jit(jax.grad(lambda p: batch_loss(nnx.merge(policy.graphdef, p), part, Objective(None, 16))[0]))(policy.params)
     assert largest_difference(expected, got) < 1e-5
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from recoder_jax.charts.chart import Chart
+from recoder_jax.charts.goldens import Goldens
 from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.charts.scores import same_program
 from recoder_jax.dialogue.encoder import Tokens
@@ -80,6 +81,18 @@ def test_a_rollout_is_a_function_of_seed_and_step(policy, player, groups):
 
 def test_golden_programs_are_executed_once(policy, player, groups):
     assert list(player.goldens) == [GOLDEN] and player.goldens[GOLDEN].ok
+
+
+def test_golden_executions_outlive_the_run_and_damage_is_repaired(sandbox, tmp_path):
+    golden = sandbox.execute(GOLDEN)
+    Goldens(tmp_path)[GOLDEN] = golden
+    again = Goldens(tmp_path)
+    assert GOLDEN in again and again[GOLDEN].ok and again[GOLDEN].elements == golden.elements
+    next(tmp_path.rglob("*.json")).write_text("{")
+    assert GOLDEN not in Goldens(tmp_path)
+    failed = sandbox.execute("raise ValueError")
+    Goldens(tmp_path)["raise ValueError"] = failed
+    assert "raise ValueError" not in Goldens(tmp_path)
 
 
 def test_a_group_fits_the_packed_batch(policy, groups):

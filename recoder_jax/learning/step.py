@@ -44,15 +44,29 @@ class Measured:
     tokens: jax.Array
 
 
-def batch_loss(model, batch: Batch, clip: Clip | None, chunk: int) -> tuple[jax.Array, Measured]:
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What an update minimises and how. clip: bounds of the ratio, None on-policy. chunk: trained tokens of a row whose logits
+    are held at once. train_vision: whether gradients reach the vision tower. updates: on each batch."""
+
+    clip: Clip | None = None
+    chunk: int = 1024
+    train_vision: bool = True
+    updates: int = 1
+
+
+def batch_loss(model, batch: Batch, objective: Objective) -> tuple[jax.Array, Measured]:
     """`-sum_t weight_t * surrogate_t` of one micro-batch (arrays of Batch without the leading axis A)."""
+    clip = objective.clip
     features = model.encode_images(batch.vision)  # [I, M, D]
+    if not objective.train_vision:
+        features = jax.lax.stop_gradient(features)
     x = model.embed(batch.tokens, features.reshape(-1, features.shape[-1]), batch.image_slot)  # [R, S, D]
     x = model.hidden(x, batch.positions, batch.segment, batch.prefix)  # [R, S, D]
     x = jnp.take_along_axis(x, batch.source[..., None], axis=1)  # [R, T, D]
-    logprob, entropy = target_logprobs(model, x, batch.target, chunk)  # [R, T]
+    logprob, entropy = target_logprobs(model, x, batch.target, objective.chunk)  # [R, T]
     value = surrogate(logprob, batch.logprob, batch.advantage, clip)
-    objective = jnp.sum(batch.weight * value)
+    gain = jnp.sum(batch.weight * value)
     trained = batch.weight > 0
     ratio = jnp.exp(logprob - batch.logprob)
     held = jnp.zeros_like(trained)
@@ -63,10 +77,10 @@ def batch_loss(model, batch: Batch, clip: Clip | None, chunk: int) -> tuple[jax.
         return jax.lax.stop_gradient(jnp.sum(jnp.where(trained, x, 0.0)))
 
     measured = Measured(
-        objective=jax.lax.stop_gradient(objective), nll=total(-logprob), entropy=total(entropy),
+        objective=jax.lax.stop_gradient(gain), nll=total(-logprob), entropy=total(entropy),
         gap=total(jnp.abs(logprob - batch.logprob)), clipped=total(held), tokens=total(1.0),
     )
-    return -objective, measured
+    return -gain, measured
 
 
 def target_logprobs(model, x, target, chunk: int):
@@ -93,11 +107,11 @@ def target_logprobs(model, x, target, chunk: int):
     return tuple(out.swapaxes(0, 1).reshape(rows, padded)[:, :count] for out in outputs)
 
 
-def update(graphdef, optimizer, state: TrainState, batch: Batch, clip: Clip | None, chunk: int):
+def update(graphdef, optimizer, state: TrainState, batch: Batch, objective: Objective):
     """One optimizer step over all micro-batches; weights are global, so gradients of micro-batches add up."""
 
     def loss(params, part):
-        return batch_loss(nnx.merge(graphdef, params), part, clip, chunk)
+        return batch_loss(nnx.merge(graphdef, params), part, objective)
 
     def accumulate(carry, part):
         gradients, measured = carry
@@ -116,20 +130,20 @@ def update(graphdef, optimizer, state: TrainState, batch: Batch, clip: Clip | No
     return TrainState(params, optimizer_state, state.step), measured, optax.tree.norm(gradients)
 
 
-def make_step(graphdef, optimizer, clip: Clip | None, chunk: int, updates: int, shardings):
-    """The jitted step (state, batch) -> (state, Measured, gradient norm): `updates` updates on one batch; read `update`.
+def make_step(graphdef, optimizer, objective: Objective, shardings):
+    """The jitted step (state, batch) -> (state, Measured, gradient norm): the objective's updates on one batch; read `update`.
 
     The state is donated and keeps `shardings`. Measured is the mean over the updates, but for the gap, which is the sampler's
     only before the first of them; the norm is the last update's.
     """
 
     def step(state, batch):
-        state, measured, norm = update(graphdef, optimizer, state, batch, clip, chunk)
+        state, measured, norm = update(graphdef, optimizer, state, batch, objective)
         gap = measured.gap
-        for _ in range(updates - 1):
-            state, again, norm = update(graphdef, optimizer, state, batch, clip, chunk)
+        for _ in range(objective.updates - 1):
+            state, again, norm = update(graphdef, optimizer, state, batch, objective)
             measured = jax.tree.map(jnp.add, measured, again)
-        measured = dataclasses.replace(jax.tree.map(lambda x: x / updates, measured), gap=gap)
+        measured = dataclasses.replace(jax.tree.map(lambda x: x / objective.updates, measured), gap=gap)
         return dataclasses.replace(state, step=state.step + 1), measured, norm
 
     return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None, None))
@@ -156,10 +170,11 @@ def place(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:
 
 
 def make_optimizer(
-    learning_rate: float, steps: int, warmup: int, schedule: str, weight_decay: float, clip_norm: float, b1: float, b2: float
+    learning_rate: float, steps: int, warmup: int, schedule: str, weight_decay: float, clip_norm: float, b1: float, b2: float,
+    train_vision: bool = True,
 ):
     """AdamW with warm-up from rate / (warmup + 1), then a constant or a cosine rate; gradients clipped by global norm.
-    Matrices decay, nothing else.
+    Matrices decay, nothing else; those of a vision tower that is not trained do not.
 
     Returns (optimizer, rate) with `rate(step)` the learning rate of that update.
     """
@@ -172,7 +187,11 @@ def make_optimizer(
         raise ValueError(f"optimizer.schedule is {schedule!r}; choose cosine or constant")
 
     def matrices(params):
-        return jax.tree.map(lambda leaf: leaf.replace(leaf.get_metadata()["row"].inputs > 0), params, is_leaf=is_variable)
+        def decays(leaf):
+            row = leaf.get_metadata()["row"]
+            return leaf.replace(row.inputs > 0 and (train_vision or not row.name.startswith("visual.")))
+
+        return jax.tree.map(decays, params, is_leaf=is_variable)
 
     adamw = optax.adamw(rate, b1=b1, b2=b2, weight_decay=weight_decay, mask=matrices)
     return optax.chain(optax.clip_by_global_norm(clip_norm), adamw), rate

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from recoder_jax.charts.chart import Chart
+from recoder_jax.charts.goldens import Goldens
 from recoder_jax.charts.sandbox import Execution, Sandbox
 from recoder_jax.dialogue.encoder import Encoder, Tokens, bounded_feedback
 from recoder_jax.dialogue.response import Response, parse_response
@@ -67,7 +68,7 @@ class Clock:
 class Player:
     """Everything that plays dialogues: the sampler, the sandbox, the reward and the texts of the user side.
 
-    reward: None plays without scores. goldens: golden executions by program, without their renders, filled as charts are met.
+    reward: None plays without scores. goldens: golden executions by program, filled as charts are met.
     """
 
     sampler: Sampler
@@ -75,7 +76,7 @@ class Player:
     sandbox: Sandbox
     reward: Mixture | None
     prompts: Prompts
-    goldens: dict[str, Execution] = dataclasses.field(default_factory=dict)
+    goldens: Goldens = dataclasses.field(default_factory=Goldens)
 
     def play(self, params, charts: Sequence[Chart], plan: Plan, seed: int, step: int, first: int = 0) -> tuple[list[Group], Clock]:
         """Play all turns over all charts in lock step.
@@ -137,7 +138,7 @@ class Player:
         clock.programs += len(unmet) + len(programs)
         for program, golden in zip(unmet, executions, strict=False):
             golden = golden if golden.ok else self.sandbox.execute(program)
-            self.goldens[program] = dataclasses.replace(golden, render=None)
+            self.goldens[program] = golden
         return executions[len(unmet) :]
 
     def _rewards(self, charts, responses: list[Response], executions: list[Execution]) -> list[Reward | None]:

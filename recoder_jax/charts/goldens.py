@@ -1,0 +1,64 @@
+"""Golden executions, kept by program so that each golden program is executed once, across runs where a directory is given.
+
+    DIRECTORY/matplotlib-3.11.2/<hash of the program>.json      the elements of one golden execution
+
+Only executions that gave a figure are written: a failure may have been the machine's, and is tried again.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, MutableMapping
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+from recoder_jax.charts.elements import Elements
+from recoder_jax.charts.execution import Execution, Status
+
+
+class Goldens(MutableMapping):
+    """Program -> execution without its render. `directory`: None keeps them in memory only."""
+
+    def __init__(self, directory: str | Path | None = None):
+        self._met: dict[str, Execution] = {}
+        self._directory = None if directory is None else Path(directory, f'matplotlib-{version("matplotlib")}')
+
+    def __getitem__(self, program: str) -> Execution:
+        if program not in self._met and (stored := self._read(program)) is not None:
+            self._met[program] = stored
+        return self._met[program]
+
+    def __setitem__(self, program: str, execution: Execution) -> None:
+        self._met[program] = replace(execution, render=None)
+        if self._directory is not None and execution.ok:
+            with contextlib.suppress(OSError):      # a data directory that cannot be written to only costs time
+                self._write(program, execution.elements)
+
+    def __delitem__(self, program: str) -> None:
+        del self._met[program]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._met)
+
+    def __len__(self) -> int:
+        return len(self._met)
+
+    def _file(self, program: str) -> Path:
+        return self._directory / f'{hashlib.sha256(program.encode("utf-8", "surrogatepass")).hexdigest()[:32]}.json'
+
+    def _read(self, program: str) -> Execution | None:
+        if self._directory is None:
+            return None
+        try:
+            return Execution(Status.ok, None, Elements.from_json(json.loads(self._file(program).read_bytes())), '', 0.0)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None      # not there, or damaged: executing it again repairs both
+
+    def _write(self, program: str, elements: Elements) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        file = self._file(program)
+        temporary = file.with_suffix(f'.{os.getpid()}.tmp')
+        temporary.write_text(json.dumps(elements.to_json()))
+        os.replace(temporary, file)
