@@ -111,7 +111,7 @@ def test_a_run_is_not_continued_under_another_config(world, tmp_path, capsys):
 def test_chain_of_stages_evaluation_and_correction(world, tmp_path, capsys):
     """Corrections, stage 2 from them, evaluation over three turns, correction of a picture: every door on the road."""
     first, second = tmp_path / "corrections", tmp_path / "stage2"
-    common = [f"--config.data.dir={world}", *SMALL, "--config.steps=2"]
+    common = [f"--config.data.dir={world}", *SMALL, "--config.steps=2", "--config.data.mixed_with=chart_world:train[:8]"]
     assert train.main(["--config=configs/tiny/sft_corrections.py", f"--workdir={first}", *common]) == 0
     rl = [f"--config.data.dir={world}", *SMALL_RL, "--config.steps=1", f"--config.init={first}"]
     assert train.main(["--config=configs/tiny/stage2_full_trajectory.py", f"--workdir={second}", *rl]) == 0
