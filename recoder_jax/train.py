@@ -27,6 +27,7 @@ from recoder_jax.learning.step import Measured, Objective, TrainState, initial_s
 from recoder_jax.rewards.mixture import Mixture
 from recoder_jax.rollout.lessons import RolloutLessons, SupervisedLessons
 from recoder_jax.runs.directory import RunDirectory
+from recoder_jax.runs.report import flatten
 
 
 def train(config: ConfigDict, workdir: str) -> None:
@@ -100,13 +101,16 @@ def check_rows(config: ConfigDict, mesh: jax.sharding.Mesh) -> None:
 
 
 def check_same_run(config: ConfigDict, saved: dict) -> None:
-    """Refuse to go on with a run under a config that would have made another one; lengths, places and logs may change."""
-    now = config.to_dict()
-    free = {"name", "steps", "mesh", "sandbox", "checkpoint", "log", "evaluation", "judge"}
-    now["data"], saved["data"] = ({key: value for key, value in one["data"].items() if key != "dir"} for one in (now, saved))
-    changed = [key for key in now if key not in free and now[key] != saved.get(key)]
+    """Refuse to go on with a run under a config that would have made another one; lengths, places and logs may change.
+
+    A key that the code did not have when the run was started is not compared.
+    """
+    free = ("name", "steps", "mesh.", "sandbox.", "checkpoint.", "log.", "evaluation.", "judge.", "data.dir", "versions.")
+    now, then = flatten(config.to_dict()), flatten(saved)
+    changed = [key for key in now if not key.startswith(free) and now[key] != then.get(key, now[key])]
     if changed:
-        raise ValueError(f"the run was started with another {changed[0]!r}: {saved.get(changed[0])}, now {now[changed[0]]}; choose a new --workdir")
+        key = changed[0]
+        raise ValueError(f"the run was started with {key} = {then[key]!r}, now it is {now[key]!r}; choose a new --workdir")
 
 
 def versions() -> dict[str, str]:

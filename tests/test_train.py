@@ -103,7 +103,7 @@ def test_a_run_is_not_continued_under_another_config(world, tmp_path, capsys):
     assert train.main(common) == 0
     assert train.main(common) == 0 and "done already" in capsys.readouterr().out
     assert train.main([*common, "--config.optimizer.learning_rate=0.1"]) == 2
-    assert "another 'optimizer'" in capsys.readouterr().err
+    assert "started with optimizer.learning_rate = 0.002" in capsys.readouterr().err
     assert train.main([*common[:1], f"--workdir={tmp_path / 'other'}", *common[2:], "--config.init=nowhere"]) == 2
     assert "'nowhere' holds no finished checkpoint" in capsys.readouterr().err
 

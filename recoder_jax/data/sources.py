@@ -2,6 +2,7 @@
 
 import io
 import json
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -78,8 +79,9 @@ class _Records(Sequence):
         index = range(len(self))[index]  # negative counts from the end; IndexError beyond it
         return self._item(self._source[index])
 
+    @abstractmethod
     def _item(self, record: dict):
-        raise NotImplementedError
+        """A record as what the data set is a sequence of."""
 
 
 class _Charts(_Records):
