@@ -44,6 +44,10 @@ def comparisons_of(runs: Sequence[str | Path]) -> list[Comparison]:
     return comparisons
 
 
+def has_config(run: RunDirectory) -> bool:
+    return (run.path / 'config.json').exists()
+
+
 def print_results(runs: Sequence[str | Path]) -> None:
     """The table of all evaluated runs and what the later ones gained, for the terminal."""
     evaluations = evaluations_of(runs)
@@ -51,7 +55,8 @@ def print_results(runs: Sequence[str | Path]) -> None:
         return
     turns = sorted({1, min(len(evaluation.turns) for evaluation in evaluations)})
     print(results_table(evaluations, turns=turns, intervals=True))
-    print(f'{evaluations[0].benchmark}; 95 % bootstrap intervals; seeds {evaluations[0].seeds}')
+    seeds = ', '.join(f'{run.name} {run.read_config().get("seed", "unknown")}' for run in map(RunDirectory.existing, runs) if has_config(run))
+    print(f'{evaluations[0].benchmark}; 95 % bootstrap intervals; evaluated with seed {evaluations[0].seeds.get("seed")}; trained with seeds: {seeds}')
     for comparison in comparisons_of(runs):
         print(f'{comparison.label}: {format_interval(comparison.difference, signed=True)} points of low-level')
 
