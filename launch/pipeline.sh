@@ -21,7 +21,7 @@ fi
 # A machine without an accelerator: say so to jax, which otherwise looks for one and warns.
 if [ -z "${JAX_PLATFORMS:-}" ] && [ ! -e /dev/nvidia0 ] && [ ! -e /dev/accel0 ] && [ ! -e /dev/vfio/0 ]; then
     export JAX_PLATFORMS=cpu
-    # Large pages for what XLA allocates anew at every step: page faults took 40 % of a training step on a virtual machine.
+    # Large pages for what XLA allocates anew at every step: on a virtual machine page faults are dear.
     export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
 fi
 export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$workdir/compilations}

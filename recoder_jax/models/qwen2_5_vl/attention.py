@@ -81,8 +81,8 @@ def vision_attention(q: jax.Array, k: jax.Array, v: jax.Array, valid: jax.Array)
 def _attend(q: jax.Array, k: jax.Array, v: jax.Array, hidden: jax.Array) -> jax.Array:
     """Softmax attention: q [B, N, S, H]; k, v [B, N, T, H]; hidden float32, added to the scores [B, N, S, T] -> [B, N, S, H].
 
-    Batch dimensions lead, the mask is added and the sum divides the small result: 3 x faster on CPUs than the same einsums with
-    heads behind the sequence, a selected mask and divided weights.
+    Batch dimensions lead, the mask is added and the sum divides the small result: on CPUs this is faster than the same einsums
+    with heads behind the sequence, a selected mask and divided weights.
     """
     scores = jnp.einsum('bnsh,bnth->bnst', q * q.shape[-1] ** -0.5, k, preferred_element_type=jnp.float32) + hidden
     weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
