@@ -4,6 +4,9 @@ from setuptools import find_packages, setup
 
 JAX = "jax>=0.10,<0.11.1"
 
+# What programs of chart data sets import besides matplotlib, numpy and scipy. The sandbox offers what is installed.
+CHARTS = ["seaborn>=0.13", "pandas>=2.2", "networkx>=3.2", "squarify>=0.4.4", "matplotlib-venn>=1.1"]
+
 setup(
     name="recoder_jax",
     version="0.1.0",
@@ -37,7 +40,8 @@ setup(
         "Jinja2>=3.1",
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "torch==2.13.0"],
+        "charts": CHARTS,
+        "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "torch==2.13.0", *CHARTS],
         "tpu": [JAX.replace("jax", "jax[tpu]", 1)],
         "cuda": [JAX.replace("jax", "jax[cuda13]", 1)],
     },

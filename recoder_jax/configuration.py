@@ -15,15 +15,24 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
+from recoder_jax.rewards.judge_options import addresses
+
 COUNTS = (  # keys whose values are at least 1
     "steps", "model.unroll", "image.min_pixels", "batch.size", "batch.micro_batches", "batch.rows", "batch.row_tokens",
     "batch.least_trained", "batch.least_images", "batch.suffixes", "batch.logit_chunk", "rollout.turns", "rollout.branch_turn",
-    "rollout.group", "rollout.response_tokens", "rollout.feedback_tokens", "rollout.charts", "objective.updates", "judge.concurrency",
+    "rollout.group", "rollout.response_tokens", "rollout.feedback_tokens", "rollout.charts", "objective.updates",
+    "judge.attempts", "judge.concurrency", "judge.server_concurrency", "judge.breaker_failures", "judge.reply_tokens", "judge.max_pixels",
     "sandbox.workers", "sandbox.memory_mb", "checkpoint.every", "checkpoint.keep", "log.rollouts_every", "evaluation.charts",
     "evaluation.turns", "evaluation.batch",
 )
-POSITIVE = ("optimizer.learning_rate", "optimizer.clip_norm", "objective.constant", "objective.clip_high", "judge.seconds", "sandbox.seconds")
-NOT_NEGATIVE = ("optimizer.warmup", "optimizer.weight_decay", "rollout.temperature", "evaluation.temperature", "reward.alpha", "reward.beta")
+POSITIVE = (
+    "optimizer.learning_rate", "optimizer.clip_norm", "objective.constant", "objective.clip_high", "sandbox.seconds",
+    "judge.seconds", "judge.queue_seconds", "judge.attempt_seconds", "judge.first_pause", "judge.breaker_pause",
+)
+NOT_NEGATIVE = (
+    "objective.truncate", "optimizer.warmup", "optimizer.weight_decay", "rollout.temperature", "evaluation.temperature",
+    "reward.alpha", "reward.beta", "reward.similarity",
+)
 CHOICES = {
     "kind": ("sft", "rl"),
     "model.preset": ("tiny", "3b", "7b", "72b"),
@@ -32,6 +41,11 @@ CHOICES = {
     "data.trained_turns": ("all", "last"),
     "optimizer.schedule": ("cosine", "constant"),
     "objective.aggregation": ("sequence_mean", "token_mean", "constant"),
+    "objective.baseline": ("mean", "leave_one_out"),
+    "objective.ratio": ("token", "sequence"),
+    "reward.on_missing": ("renormalise", "drop_group", "zero"),
+    "sandbox.isolation": ("auto", "strict", "forced"),
+    "sandbox.replay": ("required", "preferred", "off"),
 }
 
 
@@ -41,6 +55,7 @@ def defaults() -> ml_collections.ConfigDict:
     add_policy(config)
     add_learning(config)
     add_rollout(config)
+    add_reward(config)
     add_run(config)
     return config.lock()
 
@@ -102,7 +117,7 @@ def add_learning(config: ml_collections.ConfigDict) -> None:
 
 
 def add_rollout(config: ml_collections.ConfigDict) -> None:
-    """Dialogues, objective, reward and judge. The caps of responses and feedback hold in evaluation too; SFT reads `aggregation`."""
+    """Dialogues and objective. The caps of responses and feedback hold in evaluation too; SFT reads `aggregation`."""
     config.rollout = ml_collections.ConfigDict()
     config.rollout.turns = 2  # T
     config.rollout.branch_turn = 2  # turns before it are sampled once a chart and shared; it and later ones are trained
@@ -118,20 +133,40 @@ def add_rollout(config: ml_collections.ConfigDict) -> None:
     config.objective.aggregation = "sequence_mean"  # weight of a token: sequence_mean, token_mean or constant
     config.objective.constant = 1.0  # divisor of aggregation 'constant'; 1 sums over tokens
     config.objective.normalize_std = True  # divide advantages by the group's standard deviation
+    config.objective.baseline = "mean"  # what a reward is compared with: mean of its group, or leave_one_out, the mean of the others
     config.objective.updates = 1  # updates on each rollout batch; above 1 the ratio is clipped
     config.objective.clip_low = 0.2  # ratio bounds 1 - low and 1 + high, read when updates > 1
     config.objective.clip_high = 0.2
     config.objective.clip_dual = 0.0  # bound of the ratio for negative advantages; 0 is off
+    config.objective.ratio = "token"  # what is clipped, read when updates > 1: each token's ratio, or sequence, one of the whole response (GSPO)
+    config.objective.truncate = 0.0  # most weight of a token that training finds likelier than sampling did; 0 weighs nothing, updates = 1 only
 
+
+def add_reward(config: ml_collections.ConfigDict) -> None:
+    """Weights of the reward parts (rewards/parts.py), and the judge."""
     config.reward = ml_collections.ConfigDict()
-    config.reward.alpha = 0.9  # weight of the rule part; format has 1 - alpha - beta
+    config.reward.alpha = 0.9  # weight of the rule part; format has what the other parts leave
     config.reward.beta = 0.0  # weight of the judge's part; 0 asks no judge
+    config.reward.similarity = 0.0  # weight of the image similarity of render and target, which asks nobody
+    config.reward.on_missing = "renormalise"  # the judge did not answer: renormalise the other weights, drop_group from the update, or count zero
 
     config.judge = ml_collections.ConfigDict()
-    config.judge.base_url = ""  # OpenAI-compatible server
+    config.judge.base_url = ""  # OpenAI-compatible server, http://host:port/v1; several, separated by commas, share the questions
     config.judge.model = "Qwen/Qwen2.5-VL-72B-Instruct"
-    config.judge.seconds = 120.0  # deadline of a judgement
+    config.judge.key_variable = "OPENAI_API_KEY"  # environment variable that holds the key, where the server asks for one
+    config.judge.seconds = 120.0  # deadline of a judgement, from the moment its question is first put to a server
+    config.judge.queue_seconds = 600.0  # longest a question waits for its turn before that
+    config.judge.attempt_seconds = 60.0  # deadline of one attempt, so that another server can still be asked
+    config.judge.attempts = 4  # times one question is asked at most; being told to wait (429) does not count
+    config.judge.first_pause = 0.5  # seconds before the second attempt; doubles each time
     config.judge.concurrency = 64  # questions in flight
+    config.judge.server_concurrency = 64  # questions in flight at one server
+    config.judge.breaker_failures = 5  # failures in a row after which a server is asked nothing
+    config.judge.breaker_pause = 10.0  # for so many seconds, and then one question
+    config.judge.structured = True  # ask for replies that follow a schema; a server that refuses is asked without
+    config.judge.reply_tokens = 512  # cap of a reply
+    config.judge.max_pixels = 1280 * 28 * 28  # larger images are scaled down before they are sent
+    config.judge.cache = ""  # directory of judgements, so that no question is asked twice by any run; '' keeps none
 
 
 def add_run(config: ml_collections.ConfigDict) -> None:
@@ -140,6 +175,8 @@ def add_run(config: ml_collections.ConfigDict) -> None:
     config.sandbox.workers = 2  # programs executed at once
     config.sandbox.seconds = 10.0  # deadline of a program
     config.sandbox.memory_mb = 2048
+    config.sandbox.isolation = "auto"  # auto: every layer the host allows; strict: refuse a host where one is missing; forced: run without any
+    config.sandbox.replay = "required"  # renders and elements from the replayed draw list; preferred: else what the program claims; off: its claims
 
     config.checkpoint = ml_collections.ConfigDict()
     config.checkpoint.every = 50  # updates between checkpoints; the last update always leaves one
@@ -227,10 +264,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     validate_mesh(config)
     validate_images(config)
     validate_objective(config)
-    reward = config.reward
-    check(reward.alpha + reward.beta <= 1, f"reward.alpha + reward.beta is {reward.alpha + reward.beta}; give values whose sum is at most 1")
-    check(reward.beta == 0 or config.judge.base_url != "",
-          f"reward.beta is {reward.beta} but judge.base_url is empty; give the judge's address or set reward.beta to 0")
+    validate_reward(config)
     if config.kind == "rl":
         validate_rollout(config)
 
@@ -257,8 +291,23 @@ def validate_objective(config: ml_collections.ConfigDict) -> None:
     objective = config.objective
     check(objective.clip_low > 0 and objective.clip_low < 1, f"objective.clip_low is {objective.clip_low}; give a number between 0 and 1")
     check(objective.clip_dual == 0 or objective.clip_dual > 1, f"objective.clip_dual is {objective.clip_dual}; give 0 (off) or a number above 1")
+    check(objective.ratio == "token" or objective.updates > 1,
+          "objective.ratio is 'sequence' but objective.updates is 1, where every ratio is 1; raise updates or choose token")
+    check(objective.truncate == 0 or config.kind == "rl" and objective.updates == 1,
+          f"objective.truncate is {objective.truncate}, which weighs the one update of an RL batch; set it to 0, or kind to rl and objective.updates to 1")
     check(config.kind == "rl" or objective.updates == 1,
           f"objective.updates is {objective.updates}; only RL uses a batch more than once, so set it to 1 or raise steps")
+
+
+def validate_reward(config: ml_collections.ConfigDict) -> None:
+    reward, address = config.reward, config.judge.base_url
+    given = reward.alpha + reward.beta + reward.similarity
+    check(given <= 1 + 1e-9, f"reward.alpha + reward.beta + reward.similarity is {given}; give values whose sum is at most 1")
+    check(reward.beta < 1 or reward.on_missing != "renormalise",
+          "reward.beta is 1, so a judge that does not answer leaves no weight to renormalise; lower it or choose another reward.on_missing")
+    check(reward.beta == 0 or address != "", f"reward.beta is {reward.beta} but judge.base_url is empty; give the judge's address or set reward.beta to 0")
+    if address:
+        addresses(address)
 
 
 def validate_rollout(config: ml_collections.ConfigDict) -> None:

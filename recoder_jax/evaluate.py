@@ -22,7 +22,6 @@ from recoder_jax.evaluation.benchmark import chart_results, play_benchmark
 from recoder_jax.evaluation.metrics import evaluation_of
 from recoder_jax.evaluation.table import results_table
 from recoder_jax.learning.checkpoint import latest_step
-from recoder_jax.rewards.mixture import Mixture
 from recoder_jax.rollout.measure import dialogue_records
 from recoder_jax.rollout.play import Plan
 from recoder_jax.runs.directory import RunDirectory
@@ -51,7 +50,7 @@ def evaluate(config: ConfigDict, workdir: str) -> None:
         sandbox = stack.enter_context(factory.sandbox_of(config))
         judge = stack.enter_context(factory.judge_of(config))
         policy, params = factory.trained_policy(workdir, config, mesh)
-        reward = Mixture(config.reward.alpha, config.reward.beta, judge)
+        reward = factory.mixture_of(config, judge)
         player = factory.player_of(policy, sandbox, reward, mesh, factory.goldens_of(config))
         chosen = [charts[index] for index in range(options.charts)]
         groups = play_benchmark(player, params, chosen, plan, options.batch, config.seed, f"{name}, evaluation")

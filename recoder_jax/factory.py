@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -45,8 +46,9 @@ def place_abstract(tree, mesh: jax.sharding.Mesh):
     )
 
 
-def mesh_of(config: ml_collections.ConfigDict) -> jax.sharding.Mesh:
-    return make_mesh(data=config.mesh.data, fsdp=config.mesh.fsdp, tensor=config.mesh.tensor)
+def mesh_of(config: ml_collections.ConfigDict, devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
+    """The config's mesh over `devices`, by default all there are."""
+    return make_mesh(data=config.mesh.data, fsdp=config.mesh.fsdp, tensor=config.mesh.tensor, devices=devices)
 
 
 def one_device() -> jax.sharding.Mesh:
@@ -131,7 +133,7 @@ def plan_of(config: ml_collections.ConfigDict) -> Plan:
 
 def sandbox_of(config: ml_collections.ConfigDict) -> Sandbox:
     limits = Limits(seconds=config.sandbox.seconds, memory_mb=config.sandbox.memory_mb)
-    return Sandbox(workers=config.sandbox.workers, limits=limits)
+    return Sandbox(config.sandbox.workers, limits, isolation=config.sandbox.isolation, replay=config.sandbox.replay)
 
 
 def judge_of(config: ml_collections.ConfigDict) -> contextlib.AbstractContextManager[Judge | None]:
@@ -139,13 +141,30 @@ def judge_of(config: ml_collections.ConfigDict) -> contextlib.AbstractContextMan
     if config.reward.beta == 0:
         return contextlib.nullcontext()
     judge = config.judge
-    return Judge(JudgeOptions(base_url=judge.base_url, model=judge.model, seconds=judge.seconds, concurrency=judge.concurrency))
+    return Judge(JudgeOptions(
+        base_url=judge.base_url, model=judge.model, key_variable=judge.key_variable, seconds=judge.seconds,
+        queue_seconds=judge.queue_seconds, attempt_seconds=judge.attempt_seconds, attempts=judge.attempts, first_pause=judge.first_pause,
+        concurrency=judge.concurrency, server_concurrency=judge.server_concurrency, breaker_failures=judge.breaker_failures,
+        breaker_pause=judge.breaker_pause, structured=judge.structured, reply_tokens=judge.reply_tokens, max_pixels=judge.max_pixels,
+        cache=judge.cache,
+    ))
+
+
+def mixture_of(config: ml_collections.ConfigDict, judge: Judge | None) -> Mixture:
+    """The reward that a config describes."""
+    reward = config.reward
+    return Mixture(reward.alpha, reward.beta, judge, similarity=reward.similarity, on_missing=reward.on_missing)
+
+
+def sampler_of(policy: Policy, mesh: jax.sharding.Mesh) -> Sampler:
+    """Decoding runs one block an iteration whatever training does: unrolled, a step on a CPU takes 1.5 x as long."""
+    sizes = dataclasses.replace(policy.config, unroll=1)
+    return Sampler(nnx.graphdef(abstract_model(sizes)), sizes, policy.encoder, Buckets(), mesh)
 
 
 def player_of(policy: Policy, sandbox: Sandbox, reward: Mixture | None, mesh: jax.sharding.Mesh, goldens: Goldens) -> Player:
-    """What plays dialogues. Decoding runs one block an iteration whatever training does: unrolled, a step on a CPU takes 1.5 x as long."""
-    sizes = dataclasses.replace(policy.config, unroll=1)
-    sampler = Sampler(nnx.graphdef(abstract_model(sizes)), sizes, policy.encoder, Buckets(), mesh)
+    """What plays dialogues."""
+    sampler = sampler_of(policy, mesh)
     return Player(sampler, policy.encoder, sandbox, reward, Prompts(), goldens)
 
 

@@ -10,10 +10,11 @@ import importlib.metadata
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import optax
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
@@ -24,7 +25,6 @@ from recoder_jax.learning.batch import Batch, Shape, Tree, pack, token_weights
 from recoder_jax.learning.checkpoint import Checkpoints
 from recoder_jax.learning.objective import Clip
 from recoder_jax.learning.step import Measured, Objective, TrainState, initial_state, make_optimizer, make_step, place
-from recoder_jax.rewards.mixture import Mixture
 from recoder_jax.rollout.lessons import RolloutLessons, SupervisedLessons
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.runs.report import flatten
@@ -48,23 +48,21 @@ def train(config: ConfigDict, workdir: str) -> None:
             return
         if rl:
             sandbox = stack.enter_context(factory.sandbox_of(config))
+            print(f"{config.name}: {sandbox.summary()}", flush=True)
             judge = stack.enter_context(factory.judge_of(config))
-            reward = Mixture(config.reward.alpha, config.reward.beta, judge)
+            reward = factory.mixture_of(config, judge)
             player = factory.player_of(policy, sandbox, reward, mesh, factory.goldens_of(config))
             lessons = RolloutLessons(config, player, factory.plan_of(config), run)
         else:
             lessons = SupervisedLessons(config, policy.encoder)
 
-        optimizer, rate = make_optimizer(steps=config.steps * config.objective.updates, **config.optimizer)
-        abstract = abstract_state(policy, optimizer, mesh)
-        placed = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+        learner = learner_of(config, policy, mesh)
         if start:
-            state = checkpoints.restore(abstract, config.seed)
+            state = checkpoints.restore(learner.abstract, config.seed)
         else:
-            state = initial_state(factory.initial_params(config, policy, mesh), optimizer, placed)
+            state = initial_state(factory.initial_params(config, policy, mesh), learner.optimizer, learner.placed)
         run.write_config(config.to_dict() | {"versions": versions()})
         run.rewind(start)
-        step_function = make_step(policy.graphdef, optimizer, objective_of(config), placed)
 
         progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc=config.name, unit="step", mininterval=1.0)
         for step in progress:
@@ -72,18 +70,40 @@ def train(config: ConfigDict, workdir: str) -> None:
             lesson = lessons(state.params, step)
             batch = place(pack_trees(lesson.trees, config, policy.config.image_id), mesh)
             handed = time.perf_counter()
-            state, measured, gradient_norm = step_function(state, batch)
-            metrics = lesson.metrics | update_metrics(measured, gradient_norm, float(rate(step * config.objective.updates)), rl)
+            state, measured, gradient_norm = learner.step(state, batch)
+            metrics = lesson.metrics | update_metrics(measured, gradient_norm, float(learner.rate(step * config.objective.updates)), rl)
             ended = time.perf_counter()
             metrics |= {"time/update": ended - handed, "time/step": ended - began}
             metrics["throughput/trained_tokens_per_s"] = metrics["batch/trained_tokens"] / (ended - handed)
             run.write_metrics(step + 1, metrics)
+            for alarm in lesson.alarms:
+                progress.write(f"{config.name}, step {step + 1}: {alarm}")
             last = step + 1 == config.steps
-            if lesson.records and (last or step == 0 or (step + 1) % config.log.rollouts_every == 0):
+            if lesson.records and (lesson.alarms or last or step == 0 or (step + 1) % config.log.rollouts_every == 0):
                 run.write_rollouts(step + 1, lesson.records())
             if last or (step + 1) % config.checkpoint.every == 0:
                 checkpoints.save(state, config.seed)
             progress.set_postfix(summary(metrics, rl), refresh=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Learner:
+    """What updates a policy on a mesh. rate: learning rate of an update. abstract: the shapes of the state, placed; placed: their
+    shardings. step: the jitted (state, batch) -> (state, Measured, gradient norm)."""
+
+    optimizer: optax.GradientTransformation
+    rate: optax.Schedule
+    abstract: TrainState
+    placed: TrainState
+    step: Callable
+
+
+def learner_of(config: ConfigDict, policy: factory.Policy, mesh: jax.sharding.Mesh) -> Learner:
+    """The optimizer and the step of a config; nothing is allocated."""
+    optimizer, rate = make_optimizer(steps=config.steps * config.objective.updates, **config.optimizer)
+    abstract = abstract_state(policy, optimizer, mesh)
+    placed = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    return Learner(optimizer, rate, abstract, placed, make_step(policy.graphdef, optimizer, objective_of(config), placed))
 
 
 def abstract_state(policy: factory.Policy, optimizer, mesh: jax.sharding.Mesh) -> TrainState:
@@ -105,9 +125,11 @@ def check_same_run(config: ConfigDict, saved: dict) -> None:
 
     A key that the code did not have when the run was started is not compared.
     """
-    free = ("name", "steps", "mesh.", "sandbox.", "checkpoint.", "log.", "evaluation.", "judge.", "data.dir", "versions.")
+    free = ("name", "steps", "mesh.", "sandbox.workers", "sandbox.isolation", "checkpoint.", "log.", "evaluation.", "judge.", "data.dir", "versions.")
+    held = ("judge.model", "judge.max_pixels")  # unlike addresses and deadlines, they change what a reward is
     now, then = flatten(config.to_dict()), flatten(saved)
-    changed = [key for key in now if not key.startswith(free) and now[key] != then.get(key, now[key])]
+    compared = [key for key in now if key in held or not key.startswith(free)]
+    changed = [key for key in compared if now[key] != then.get(key, now[key])]
     if changed:
         key = changed[0]
         raise ValueError(f"the run was started with {key} = {then[key]!r}, now it is {now[key]!r}; choose a new --workdir")
@@ -120,16 +142,23 @@ def versions() -> dict[str, str]:
 
 def pack_trees(trees: list[Tree], config: ConfigDict, image_id: int) -> Batch:
     """The packed batch of an update, with weights from counts over all of it."""
+    return pack(trees, token_weights(trees, config.objective.aggregation, config.objective.constant), shape_of(config), image_id)
+
+
+def shape_of(config: ConfigDict) -> Shape:
+    """The padded sizes of an update's batch."""
     sizes = config.batch
-    shape = Shape(sizes.micro_batches, sizes.rows, sizes.row_tokens, sizes.least_trained, sizes.least_images)
-    return pack(trees, token_weights(trees, config.objective.aggregation, config.objective.constant), shape, image_id)
+    return Shape(sizes.micro_batches, sizes.rows, sizes.row_tokens, sizes.least_trained, sizes.least_images)
 
 
 def objective_of(config: ConfigDict) -> Objective:
     """What an update minimises. Only a batch that is used more than once needs bounds of the ratio."""
     bounds = Clip(config.objective.clip_low, config.objective.clip_high, config.objective.clip_dual)
     updates = config.objective.updates
-    return Objective(bounds if updates > 1 else None, config.batch.logit_chunk, config.optimizer.train_vision, updates)
+    return Objective(
+        bounds if updates > 1 else None, config.batch.logit_chunk, config.optimizer.train_vision, updates,
+        sequence_ratio=config.objective.ratio == "sequence", truncate=config.objective.truncate,
+    )
 
 
 def update_metrics(measured: Measured, gradient_norm, rate: float, rl: bool) -> dict[str, float]:

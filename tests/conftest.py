@@ -1,33 +1,44 @@
-"""Shared pieces of the tests: a random tiny policy, its encoder, and images to look at."""
+"""Shared pieces of the tests: a random tiny policy, its encoder, and images to look at.
+
+What needs jax is imported in the fixture that uses it: the tests of charts/ also run where there is only matplotlib.
+"""
 
 import dataclasses
 import os
-
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from flax import nnx
 
-from recoder_jax.dialogue.encoder import Encoder, load_tokenizer
-from recoder_jax.dialogue.images import ImageProcessor
-from recoder_jax.models.qwen2_5_vl.config import Config, preset
-from recoder_jax.models.qwen2_5_vl.model import create
+if TYPE_CHECKING:
+    from flax import nnx
+
+    from recoder_jax.dialogue.encoder import Encoder
+    from recoder_jax.models.qwen2_5_vl.config import Config
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 
 
 @dataclasses.dataclass(frozen=True)
 class RandomPolicy:
     """A tiny policy with random weights, split as the doors hold it."""
 
-    graphdef: nnx.GraphDef
-    params: nnx.State
-    config: Config
-    encoder: Encoder
+    graphdef: "nnx.GraphDef"
+    params: "nnx.State"
+    config: "Config"
+    encoder: "Encoder"
 
 
 @pytest.fixture(scope="session")
 def policy() -> RandomPolicy:
+    from flax import nnx
+
+    from recoder_jax.dialogue.encoder import Encoder, load_tokenizer
+    from recoder_jax.dialogue.images import ImageProcessor
+    from recoder_jax.models.qwen2_5_vl.config import preset
+    from recoder_jax.models.qwen2_5_vl.model import create
+
     encoder = Encoder(load_tokenizer("tiny"), ImageProcessor(min_pixels=28 * 28, max_pixels=56 * 84))
     tiny = preset("tiny", vocab=encoder.vocab_size, image_id=encoder.image_id)
     config = dataclasses.replace(

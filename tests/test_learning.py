@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from recoder_jax.dialogue.turns import Prompts, feedback, opening
 from recoder_jax.learning.batch import Shape, Tree, assign_rows, pack, split_tree, strand, token_weights
-from recoder_jax.learning.objective import Clip, group_advantages, surrogate, trajectory_reward
+from recoder_jax.learning.objective import (
+    Clip, group_advantages, on_policy, sequence_log_ratio, surrogate, trajectory_reward, truncated_weight,
+)
 from recoder_jax.learning.step import Objective, TrainState, batch_loss, make_optimizer, make_step
 from recoder_jax.rollout.trajectory import supervised_tree
 from tests.conftest import image_of
@@ -151,6 +153,60 @@ def test_grpo_advantages_as_printed():
     np.testing.assert_allclose(group_advantages(rewards, normalize_std=False)[0], [-2, -1, 0, 3], rtol=1e-6)
 
 
+def test_leave_one_out_compares_with_the_mean_of_the_others():
+    rewards = np.array([[1.0, 2.0, 3.0, 6.0]])
+    expected = [reward - np.delete(rewards[0], i).mean() for i, reward in enumerate(rewards[0])]
+    advantages = group_advantages(jnp.asarray(rewards), normalize_std=False, baseline="leave_one_out")
+    np.testing.assert_allclose(advantages[0], expected, rtol=1e-6)
+    with pytest.raises(ValueError, match="choose mean or leave_one_out"):
+        group_advantages(jnp.asarray(rewards), baseline="median")
+
+
+def test_sequence_ratio_is_the_geometric_mean_of_a_response_with_its_gradient():
+    """Two responses and padding in a row: value and gradient of s_i * A_i as GSPO prints them, by finite differences."""
+    old = jnp.array([[-1.0, -2.0, -0.5, -1.5, -1.0, 0.0]])
+    now = old + jnp.array([[0.1, -0.3, 0.2, 0.4, -0.1, 0.0]])
+    strand = jnp.array([[2, 2, 3, 3, 3, 0]])
+    trained = jnp.array([[True, True, True, True, True, False]])
+    advantage = jnp.array([[1.0, 1.0, -2.0, -2.0, -2.0, 0.0]])
+    weight = jnp.array([[1 / 2, 1 / 2, 1 / 3, 1 / 3, 1 / 3, 0.0]])
+
+    def gain(x):
+        return jnp.sum(weight * surrogate(sequence_log_ratio(x, old, strand, trained, 8), advantage, Clip(0.5, 0.5)))
+
+    def printed(x):
+        one, two = jnp.exp(jnp.mean((x - old)[0, :2])), jnp.exp(jnp.mean((x - old)[0, 2:5]))
+        return one - 2 * two
+
+    np.testing.assert_allclose(gain(now), printed(now), rtol=1e-6)
+    np.testing.assert_allclose(jax.grad(gain)(now), jax.grad(printed)(now), rtol=1e-5, atol=1e-7)
+
+
+def test_truncated_weight_is_the_ratio_up_to_its_bound_and_has_no_gradient():
+    logprob, sampler = jnp.log(jnp.array([0.2, 0.5, 0.9])), jnp.log(jnp.array([0.4, 0.5, 0.1]))
+    np.testing.assert_allclose(truncated_weight(logprob, sampler, 2.0), [0.5, 1.0, 2.0], rtol=1e-6)
+    assert not jax.grad(lambda x: truncated_weight(x, sampler, 2.0).sum())(logprob).any()
+
+
+def test_sequence_ratio_and_truncated_weight_reach_the_update(policy):
+    tree = group_of(policy.encoder, 0)
+    batch = pack([tree], token_weights([tree], "sequence_mean"), Shape(1, 1, tree.size), policy.config.image_id)
+    part = jax.tree.map(lambda x: jnp.asarray(x[0]), batch)
+
+    @jax.jit
+    def losses(params):
+        model = nnx.merge(policy.graphdef, params)
+        wide = Clip(1.0, 1e9)
+        kinds = [Objective(wide), Objective(wide, sequence_ratio=True), Objective(), Objective(truncate=1e-5), Objective(truncate=1e9)]
+        return [batch_loss(model, part, kind)[0] for kind in kinds]
+
+    token, sequence, plain, cut, weighed = map(float, losses(policy.params))
+    assert len({round(value, 9) for value in (token, sequence, plain, cut)}) == 4
+    np.testing.assert_allclose(weighed, token, rtol=1e-4)  # untruncated, the weight times 1 is the token ratio
+    expected = -sum(a / 3 for a in tree.advantages) * 1e-5
+    np.testing.assert_allclose(cut, expected, rtol=1e-4)
+
+
 def test_trajectory_reward_adds_first_turn_and_rise():
     assert trajectory_reward(0.2, 0.7, 0.0, 0.0) == pytest.approx(0.7)
     assert trajectory_reward(0.2, 0.7, 0.5, 0.1) == pytest.approx(0.7 + 0.1 + 0.05)
@@ -164,20 +220,20 @@ def test_surrogate_gradient_matches_finite_differences(clip, advantage, logprob)
     old = -1.0
 
     def value(x):  # the on-policy ratio is 1 at the point of evaluation, so its old log probability is held at that point
-        return surrogate(x, jnp.float64(logprob if clip is None else old), jnp.float64(advantage), clip or Clip(1e9, 1e9))
+        return surrogate(x - (logprob if clip is None else old), jnp.float64(advantage), clip)
 
     with jax.enable_x64(True):
         point = jnp.float64(logprob)
         slope = (value(point + 1e-6) - value(point - 1e-6)) / 2e-6
-        gradient = jax.grad(lambda x: surrogate(x, jnp.float64(old), jnp.float64(advantage), clip))(point)
+        gradient = jax.grad(lambda x: surrogate(on_policy(x) if clip is None else x - old, jnp.float64(advantage), clip))(point)
     np.testing.assert_allclose(gradient, slope, atol=1e-6)
 
 
 def test_clip_bounds_the_objective():
     clip = Clip(0.2, 0.3, dual=3.0)
     ratios = jnp.log(jnp.array([0.5, 1.0, 2.0, 10.0]))
-    up = surrogate(ratios, jnp.zeros(4), jnp.ones(4), clip)
-    down = surrogate(ratios, jnp.zeros(4), -jnp.ones(4), clip)
+    up = surrogate(ratios, jnp.ones(4), clip)
+    down = surrogate(ratios, -jnp.ones(4), clip)
     np.testing.assert_allclose(up, [0.5, 1.0, 1.3, 1.3], rtol=1e-6)
     np.testing.assert_allclose(down, [-0.8, -1.0, -2.0, -3.0], rtol=1e-6)
 

@@ -14,7 +14,7 @@ from recoder_jax.dialogue.turns import Prompts
 from recoder_jax.learning.batch import Shape, pack, token_weights
 from recoder_jax.rewards.judge import Judgement
 from recoder_jax.rewards.mixture import Mixture
-from recoder_jax.rollout.measure import dialogue_records, rollout_metrics
+from recoder_jax.rollout.measure import alarms, dialogue_records, rollout_metrics
 from recoder_jax.rollout.play import Plan, Player
 from recoder_jax.sampling.engine import Buckets, Sampler
 from tests.conftest import image_of
@@ -113,6 +113,23 @@ def test_metrics_and_records_cover_every_turn(groups, tmp_path):
     assert [turn.advantage for turn in records[0].turns] == [None, 1.0, 1.0]
 
 
+def test_ends_of_programs_are_counted_and_signs_of_tampering_raise_an_alarm(groups):
+    metrics = rollout_metrics(groups, same_program)
+    assert sum(share for name, share in metrics.items() if name.startswith("sandbox/") and name != "sandbox/tampered") == pytest.approx(1)
+    assert metrics["sandbox/tampered"] == 0 and alarms(groups) == []
+    first, *others = groups[0].trajectories
+    turn = first.turns[1]
+    touched = dataclasses.replace(turn, execution=dataclasses.replace(turn.execution, tampered="Text.draw was replaced"))
+    changed = dataclasses.replace(first, turns=(first.turns[0], touched, *first.turns[2:]))
+    suspect = [dataclasses.replace(groups[0], trajectories=(changed, *others)), *groups[1:]]
+    turns = 2 * (1 + 2 * PLAN.group)
+    assert rollout_metrics(suspect, same_program)["sandbox/tampered"] == pytest.approx(1 / turns)
+    assert alarms(suspect) == [
+        f"1 of {turns} programs show signs of tampering with the sandbox, the first for chart/0 in turn 2: "
+        "Text.draw was replaced; look at its dialogue"
+    ]
+
+
 def test_long_error_logs_are_cut_to_the_feedback_cap(player, groups):
     execution = groups[0].trajectories[0].turns[0].execution
     failed = dataclasses.replace(execution, log="ValueError: " + "x" * 1000, render=None)
@@ -133,7 +150,7 @@ def test_mixture_weighs_its_parts_and_survives_a_silent_judge(sandbox, groups):
     judged = Mixture(0.5, 0.3, judge=object())
     assert judged(response, golden, golden, Judgement(0.5)).total == pytest.approx(0.2 + 0.5 + 0.3 * 0.5)
     assert judged(response, golden, golden, Judgement(None, failure="no answer")).total == pytest.approx(1.0)
-    assert judged(response, golden, golden, Judgement(None, failure="no answer")).model is None
+    assert judged(response, golden, golden, Judgement(None, failure="no answer")).part("model") is None
     with pytest.raises(ValueError, match="their sum <= 1"):
         Mixture(0.8, 0.3)
     with pytest.raises(ValueError, match="there is no judge"):

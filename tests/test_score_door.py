@@ -11,7 +11,8 @@ CHART = 'import matplotlib.pyplot as plt\nplt.bar([1, 2], [3, 4])\nplt.title("sa
 
 @pytest.fixture
 def files(tmp_path):
-    programs = {'golden.py': CHART, 'other.py': CHART.replace('sales', 'costs'), 'broken.py': '1 / 0\n'}
+    programs = {'golden.py': CHART, 'other.py': CHART.replace('sales', 'costs'), 'broken.py': '1 / 0\n',
+                'free.py': CHART.replace('plt.bar', 'plt.axes([0, 0, 1, 1]).bar')}
     for name, text in programs.items():
         (tmp_path / name).write_text(text)
     (tmp_path / 'latin.py').write_bytes(b'# \xe9\n')
@@ -36,6 +37,12 @@ def test_a_changed_title_costs_the_text_score(files, capsys):
     assert code == 0 and json.loads(out)['text'] == 0 and json.loads(out)['low_level'] == 0.75
 
 
+def test_the_mode_chartmimic_has_the_same_keys(files, capsys):
+    code, out, _ = run(capsys, [*files('free.py', 'free.py'), '--mode', 'chartmimic'])
+    assert code == 0 and json.loads(out) == {
+        'text': 1.0, 'layout': 0.0, 'chart_type': 1.0, 'color': 1.0, 'low_level': 0.75, 'executed': True}
+
+
 def test_a_generated_program_that_fails_scores_zero(files, capsys):
     code, out, err = run(capsys, files('broken.py', 'golden.py'))
     assert code == 0 and json.loads(out)['low_level'] == 0 and json.loads(out)['executed'] is False
@@ -52,5 +59,5 @@ def test_bad_input_is_one_sentence_and_exit_code_two(files, capsys, names, sente
 
 def test_an_unknown_mode_is_exit_code_two(files):
     with pytest.raises(SystemExit) as end:
-        main([*files('golden.py', 'golden.py'), '--mode', 'chartmimic'])
+        main([*files('golden.py', 'golden.py'), '--mode', 'strict'])
     assert end.value.code == 2

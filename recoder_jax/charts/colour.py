@@ -13,6 +13,8 @@ _XYZ_FROM_RGB = (
     (0.0193324, 0.119193, 0.950444),
 )
 _WHITE = (0.95047, 1.0, 1.08883)
+# Degrees. The formula jumps where hues are opposite; without slack the side depends on the rounding of arctan2.
+_OPPOSITE = 180 + 1e-9
 
 
 def lab_from_hex(colors: list[str]) -> np.ndarray:
@@ -47,9 +49,9 @@ def delta_e(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     grey = c1 * c2 == 0
 
     difference = h2 - h1
-    wrapped = np.where(difference > 180, difference - 360, np.where(difference < -180, difference + 360, difference))
+    far = np.abs(difference) > _OPPOSITE
+    wrapped = np.where(far, difference - np.sign(difference) * 360, difference)
     d_hue = np.where(grey, 0.0, wrapped)
-    far = np.abs(difference) > 180
     turn = np.where(h1 + h2 < 360, 360.0, -360.0)
     h = np.where(grey, h1 + h2, (h1 + h2 + np.where(far, turn, 0.0)) / 2)
 

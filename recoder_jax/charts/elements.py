@@ -8,6 +8,9 @@ size or a type that the program chose.
 import re
 from dataclasses import dataclass
 
+# Raised whenever other elements are seen in the same figure; golden executions on disk are kept by it.
+VERSION = 2
+
 MAX_TEXTS = 2_000
 MAX_TEXT_LENGTH = 500
 MAX_AXES = 512
@@ -15,6 +18,8 @@ MAX_CHART_TYPES = 256
 MAX_COLORS = 256
 MAX_NAME_LENGTH = 80
 _MAX_NUMBER = 1_000_000
+# Goes up with every change of what programs are seen as; part of the key of kept golden elements.
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,8 @@ class Elements:
     Attributes:
         texts: drawn texts, one entry a line, without tick labels; equal texts repeat.
         layout: one (rows, columns, first row, last row, first column, last column) an axes, ends inclusive. An axes
-            placed without a grid has (0, 0, x0, x1, y0, y1) in twentieths of the figure.
+            placed without a grid has (0, 0, x0, x1, y0, y1) in twentieths of the figure. A colour bar has no entry
+            and does not change that of the axes beside it.
         chart_types: (plotting function, number of outermost calls), for example ('bar', 2) or ('plot_polar', 1).
         colors: distinct (plotting function, '#RRGGBB' or name of a colormap).
     """

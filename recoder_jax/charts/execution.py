@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from recoder_jax.charts.elements import Elements
+
+if TYPE_CHECKING:      # its imports may start threads, which a fork server must not have before its namespaces
+    from recoder_jax.charts.chartmimic import ChartMimicElements
 
 LOG_CHARACTERS = 2_000
 
@@ -49,6 +53,16 @@ class Limits:
                 raise ValueError(f'limit {name} is {getattr(self, name)}; give a positive number')
 
 
+@dataclass(frozen=True)
+class Phases:
+    """Seconds of one execution: `execute`, `draw` and `elements` as the process claims, `replay` as measured here."""
+
+    execute: float = 0.0
+    draw: float = 0.0
+    elements: float = 0.0
+    replay: float = 0.0
+
+
 @dataclass(frozen=True, eq=False)
 class Execution:
     """What running a program gave.
@@ -59,6 +73,11 @@ class Execution:
         elements: what the figure shows; None unless ok.
         log: the last lines of the traceback or a sentence, at most LOG_CHARACTERS; '' when ok.
         seconds: wall time from fork to the end of the process.
+        chartmimic: what the score mode `chartmimic` compares, as the process claims; None where it is not recorded.
+        replayed: whether render and elements come from a replay on this side.
+        tampered: the sign that the program reached for its own result; '' when there is none. A hint: its absence
+            proves nothing.
+        phases: where the time went; None unless ok.
     """
 
     status: Status
@@ -66,12 +85,16 @@ class Execution:
     elements: Elements | None
     log: str
     seconds: float
+    chartmimic: 'ChartMimicElements | None' = None
+    replayed: bool = False
+    tampered: str = ''
+    phases: Phases | None = None
 
     @property
     def ok(self) -> bool:
         return self.status is Status.ok
 
 
-def failure(status: Status, log: str, seconds: float = 0.0) -> Execution:
+def failure(status: Status, log: str, seconds: float = 0.0, tampered: str = '') -> Execution:
     """An execution without a render."""
-    return Execution(status, None, None, log[-LOG_CHARACTERS:], seconds)
+    return Execution(status, None, None, log[-LOG_CHARACTERS:], seconds, tampered=tampered)

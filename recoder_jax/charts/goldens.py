@@ -1,8 +1,10 @@
 """Golden executions, kept by program so that each golden program is executed once, across runs where a directory is given.
 
-    DIRECTORY/matplotlib-3.11.2/<hash of the program>.json      the elements of one golden execution
+    DIRECTORY/matplotlib-3.11.2-elements-2/<hash of the program>.json      the elements of one golden execution, both modes
 
-Only executions that gave a figure are written: a failure may have been the machine's, and is tried again.
+Another matplotlib draws other figures, and another `elements.VERSION` sees other elements in them: both execute every
+golden program again. Renders are not kept: rewards and judges compare with the chart's own image. Only executions that
+gave a figure are written: a failure may have been the machine's, and is tried again.
 """
 
 import contextlib
@@ -14,7 +16,8 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from recoder_jax.charts.elements import Elements
+from recoder_jax.charts.chartmimic import ChartMimicElements
+from recoder_jax.charts.elements import VERSION, Elements
 from recoder_jax.charts.execution import Execution, Status
 
 
@@ -23,7 +26,8 @@ class Goldens(MutableMapping):
 
     def __init__(self, directory: str | Path | None = None):
         self._met: dict[str, Execution] = {}
-        self._directory = None if directory is None else Path(directory, f'matplotlib-{version("matplotlib")}')
+        self._directory = None if directory is None else Path(
+            directory, f'matplotlib-{version("matplotlib")}-elements-{VERSION}')
 
     def __getitem__(self, program: str) -> Execution:
         if program not in self._met and (stored := self._read(program)) is not None:
@@ -34,7 +38,7 @@ class Goldens(MutableMapping):
         self._met[program] = replace(execution, render=None)
         if self._directory is not None and execution.ok:
             with contextlib.suppress(OSError):      # a data directory that cannot be written to only costs time
-                self._write(program, execution.elements)
+                self._write(program, execution)
 
     def __delitem__(self, program: str) -> None:
         del self._met[program]
@@ -52,13 +56,20 @@ class Goldens(MutableMapping):
         if self._directory is None:
             return None
         try:
-            return Execution(Status.ok, None, Elements.from_json(json.loads(self._file(program).read_bytes())), '', 0.0)
+            stored = json.loads(self._file(program).read_bytes())
+            chartmimic = stored['chartmimic'] and ChartMimicElements.from_json(stored['chartmimic'])
+            return Execution(Status.ok, None, Elements.from_json(stored['elements']), '', 0.0, chartmimic,
+                             stored['replayed'] is True)
         except (OSError, ValueError, KeyError, TypeError):
             return None      # not there, or damaged: executing it again repairs both
 
-    def _write(self, program: str, elements: Elements) -> None:
+    def _write(self, program: str, execution: Execution) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
         file = self._file(program)
         temporary = file.with_suffix(f'.{os.getpid()}.tmp')
-        temporary.write_text(json.dumps(elements.to_json()))
+        temporary.write_text(json.dumps({
+            'elements': execution.elements.to_json(),
+            'chartmimic': execution.chartmimic and execution.chartmimic.to_json(),
+            'replayed': execution.replayed,
+        }))
         os.replace(temporary, file)

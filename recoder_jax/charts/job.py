@@ -1,22 +1,22 @@
-"""One program in its own process: execute it, draw its figure, write the result.
+"""One program in its own process: execute it, draw its figure, write the result as a frame (`frames`)."""
 
-The result is a frame: header length (4 bytes, little endian), a JSON header, then width x height x 3 bytes of pixels.
-"""
-
+import builtins
 import json
 import linecache
 import os
 import random
+import sys
+import time
 import traceback
-from dataclasses import dataclass
+import types
+from dataclasses import dataclass, replace
 
 import matplotlib.pyplot as plt
-import numpy as np
 
-from recoder_jax.charts.elements import Elements
 from recoder_jax.charts.execution import LOG_CHARACTERS, Limits, Status
 from recoder_jax.charts.picture import Picture, PictureTooLarge, take_picture
 from recoder_jax.charts.recorder import Recorder, seed_generators
+from recoder_jax.charts.tamper import Fingerprint
 
 PROGRAM_NAME = 'program.py'
 _FRAMES = 6
@@ -29,19 +29,32 @@ class Outcome:
     status: Status
     log: str = ''
     picture: Picture | None = None
+    tampered: str = ''
+    execute_seconds: float = 0.0
 
 
-def run_program(program: str, recorder: Recorder, limits: Limits, seed: int) -> Outcome:
+def run_program(program: str, recorder: Recorder, limits: Limits, seed: int, replay: bool = False) -> Outcome:
     """Executes the program as `__main__` in the current directory and draws the figure it means.
 
     That is the figure saved last (as it was before a later `clf`), else the current one, else the one shown last.
+    With `replay` the draw is recorded.
     """
     random.seed(seed)
     seed_generators(seed)
+    fingerprint = Fingerprint()
+    start = time.perf_counter()
+    outcome = _outcome(program, recorder, limits, replay)
+    picture = outcome.picture
+    drawing = picture.draw_seconds + picture.elements_seconds if picture else 0.0
+    return replace(outcome, tampered=fingerprint.change(),
+                   execute_seconds=max(0.0, time.perf_counter() - start - drawing))
+
+
+def _outcome(program: str, recorder: Recorder, limits: Limits, replay: bool) -> Outcome:
     snapshots = {}
 
     def keep(figure) -> None:
-        snapshots[figure] = take_picture(figure, recorder, limits.pixels)
+        snapshots[figure] = take_picture(figure, recorder, limits.pixels, replay)
         recorder.saved = None
 
     recorder.before_clear = keep
@@ -55,7 +68,7 @@ def run_program(program: str, recorder: Recorder, limits: Limits, seed: int) -> 
         figure = figure or recorder.shown
         if figure is None:
             return Outcome(Status.no_figure, 'the program ended without a figure')
-        return Outcome(Status.ok, picture=take_picture(figure, recorder, limits.pixels))
+        return Outcome(Status.ok, picture=take_picture(figure, recorder, limits.pixels, replay))
     except PictureTooLarge as error:
         return Outcome(Status.output, str(error))
     except BaseException as error:
@@ -66,8 +79,12 @@ def _execute(program: str) -> None:
     path = os.path.join(os.getcwd(), PROGRAM_NAME)
     linecache.cache[PROGRAM_NAME] = (len(program), None, program.splitlines(True), PROGRAM_NAME)
     code = compile(program, PROGRAM_NAME, 'exec', dont_inherit=True)
+    module = types.ModuleType('__main__')
+    vars(module).update(__file__=path, __builtins__=builtins)
+    sys.argv[:] = [PROGRAM_NAME]
+    sys.modules['__main__'] = module      # pickle and typing look up there what the program defines
     try:
-        exec(code, {'__name__': '__main__', '__file__': path, '__builtins__': __builtins__})
+        exec(code, vars(module))
     except SystemExit as end:
         if end.code not in (None, 0):
             raise
@@ -97,16 +114,26 @@ def _log_of(error: BaseException) -> str:
 
 def write_outcome(descriptor: int, outcome: Outcome) -> None:
     """Writes the frame of an outcome to a descriptor."""
-    elements: Elements | None = outcome.picture.elements if outcome.picture else None
-    pixels = outcome.picture.pixels if outcome.picture else np.zeros((0, 0, 3), np.uint8)
+    picture = outcome.picture
+    figure, body, draw, extract = None, memoryview(b''), 0.0, 0.0
+    if picture is not None:
+        draw, extract = picture.draw_seconds, picture.elements_seconds
+        if picture.pixels is None:
+            figure, body = {'body': 'draw_list'}, memoryview(picture.draw_list)
+        else:
+            height, width, _ = picture.pixels.shape
+            figure = {'body': 'pixels', 'height': height, 'width': width, 'reason': picture.reason,
+                      'elements': picture.elements.to_json()}
+            body = memoryview(picture.pixels.reshape(-1))
     header = json.dumps({
         'status': outcome.status.value,
         'log': outcome.log,
-        'height': pixels.shape[0],
-        'width': pixels.shape[1],
-        'elements': elements.to_json() if elements else None,
+        'tampered': outcome.tampered,
+        'phases': {'execute': outcome.execute_seconds, 'draw': draw, 'elements': extract},
+        'chartmimic': picture.chartmimic if picture else None,
+        'figure': figure,
     }).encode()
-    for part in (len(header).to_bytes(4, 'little') + header, pixels.reshape(-1)):
+    for part in (len(header).to_bytes(4, 'little') + header, body):
         rest = memoryview(part)
         while rest:
             rest = rest[os.write(descriptor, rest):]

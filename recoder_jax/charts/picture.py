@@ -1,31 +1,23 @@
-"""One draw of a figure: its pixels and its elements."""
+"""One draw of a figure: its draw list with claims, or its pixels with elements."""
 
+import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
-from matplotlib.collections import Collection
-from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
+from recoder_jax.charts.claims import (
+    all_axes, cell_of, chart_type, claims_json, color_names, colors_of, in_layout, live_calls, tags_of, tick_texts)
+from recoder_jax.charts.draw_list import RecordingRenderer
 from recoder_jax.charts.elements import (
-    MAX_AXES, MAX_CHART_TYPES, MAX_COLORS, MAX_NAME_LENGTH, MAX_TEXT_LENGTH, MAX_TEXTS, Elements)
-from recoder_jax.charts.recorder import Call, Recorder
+    MAX_AXES, MAX_CHART_TYPES, MAX_COLORS, MAX_TEXT_LENGTH, MAX_TEXTS, Elements)
+from recoder_jax.charts.frames import MAX_BODY
+from recoder_jax.charts.recorder import Recorder
 
 _DPI = 100
-_GRID = 20          # free axes positions are rounded to 1 / _GRID of the figure
-_DEPTH = 4          # nesting of containers that are looked into for artists
-# Attributes that hold the artists of the containers which are neither sequences nor dictionaries.
-_CONTAINER_FIELDS = ('wedges', 'lines', 'arrows', 'bar_containers')
-# Keys of the dictionaries that boxplot and violinplot return; whiskers and caps are frame, not colour.
-_BODY_KEYS = ('boxes', 'medians', 'bodies')
 
 
 class PictureTooLarge(Exception):
@@ -34,138 +26,107 @@ class PictureTooLarge(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """Pixels, uint8 [H, W, 3], and elements of a figure."""
+    """A drawn figure.
 
-    pixels: np.ndarray
-    elements: Elements
+    Attributes:
+        draw_list: what was drawn and what is claimed of it, in the form of `draw_list`; b'' when there is none.
+        pixels: uint8 [H, W, 3], where there is no draw list.
+        elements: of the figure, where there is no draw list.
+        reason: why there is no draw list though one was wanted; ''.
+        chartmimic: elements of the score mode of that name as JSON, or None.
+        draw_seconds, elements_seconds: time taken.
+    """
+
+    draw_list: bytes = b''
+    pixels: np.ndarray | None = None
+    elements: Elements | None = None
+    reason: str = ''
+    chartmimic: dict | None = None
+    draw_seconds: float = 0.0
+    elements_seconds: float = 0.0
 
 
-def take_picture(figure: Figure, recorder: Recorder, max_pixels: int) -> Picture:
-    """Draws the figure once at 100 dots an inch; PictureTooLarge before drawing when it is over `max_pixels`."""
+def take_picture(figure: Figure, recorder: Recorder, max_pixels: int, replay: bool = False) -> Picture:
+    """Draws the figure once at 100 dots an inch; PictureTooLarge before drawing when it is over `max_pixels`.
+
+    With `replay` the draw is recorded; where it cannot be, the figure is drawn again into pixels.
+    """
     figure.set_dpi(_DPI)
     canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
     width, height = canvas.get_width_height()
+    if width < 1 or height < 1:
+        raise ValueError(f'the figure has {width} x {height} pixels at {_DPI} dots an inch; give a larger figsize')
     if width * height > max_pixels:
         raise PictureTooLarge(f'the figure has {width} x {height} pixels at {_DPI} dots an inch, '
                               f'more than {max_pixels}; give a smaller figsize')
+    axes = all_axes(figure)
+    calls = live_calls(axes, recorder)
+    start = time.perf_counter()
+    reason = ''
+    if replay:
+        renderer = _record(canvas, recorder, axes, calls)
+        drawn = time.perf_counter()
+        chartmimic = _chartmimic(figure, recorder)
+        body = b'' if renderer.reason else renderer.encode(claims_json(axes, calls))
+        reason = renderer.reason or (f'a draw list of {len(body)} bytes' if len(body) > MAX_BODY else '')
+        if not reason:
+            return Picture(body, chartmimic=chartmimic, draw_seconds=drawn - start,
+                           elements_seconds=time.perf_counter() - drawn)
     recorder.texts.clear()
     canvas.draw()
+    drawn = time.perf_counter()
+    pixels, elements = _pixels(canvas), _elements(figure, recorder, axes)
+    return Picture(b'', pixels, elements, reason, _chartmimic(figure, recorder), drawn - start,
+                   time.perf_counter() - drawn)
+
+
+def _record(canvas: FigureCanvasAgg, recorder: Recorder, axes: list[Axes], calls: list) -> RecordingRenderer:
+    """Draws on a recording renderer in the place of the canvas's own."""
+    own = canvas.get_renderer()
+    renderer = RecordingRenderer(own, lambda: recorder.in_tick)
+    try:
+        with renderer.tagging(tags_of(axes, calls)):
+            canvas.renderer = renderer
+            canvas.draw()
+    finally:
+        canvas.renderer = own
+    return renderer
+
+
+def _chartmimic(figure: Figure, recorder: Recorder) -> dict | None:
+    """Elements of the mode `chartmimic`; a failure of its hooks is no end of the program."""
+    hooks = getattr(recorder, 'chartmimic', None)
+    try:
+        return None if hooks is None else hooks.elements(figure).to_json()
+    except Exception:
+        return None
+
+
+def _pixels(canvas: FigureCanvasAgg) -> np.ndarray:
     rgba = np.asarray(canvas.buffer_rgba())
-    pixels = np.ascontiguousarray(rgba[..., :3])
-    if rgba[..., 3].min() < 255:
-        alpha = rgba[..., 3:].astype(np.float32) / 255
-        pixels = np.rint(pixels * alpha + 255 * (1 - alpha)).astype(np.uint8)
-    return Picture(pixels, _elements(figure, recorder))
+    if rgba[..., 3].min() == 255:
+        return np.ascontiguousarray(rgba[..., :3])
+    alpha = rgba[..., 3:].astype(np.float32) / 255
+    return np.rint(rgba[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
 
 
-def _elements(figure: Figure, recorder: Recorder) -> Elements:
-    axes = list(_all_axes(figure))
-    calls = [call for call in recorder.calls if _is_alive(call, set(axes))]
-    types = Counter(_key(call) for call in calls)
-    colors = dict.fromkeys((_key(call), color) for call in calls for color in _colors_of_call(call))
+def _elements(figure: Figure, recorder: Recorder, axes: list[Axes]) -> Elements:
+    calls = live_calls(axes, recorder)
+    types = Counter(map(chart_type, calls))
+    colors = dict.fromkeys((chart_type(call), name)
+                           for call in calls for color in colors_of(call) for name in color_names(color))
     return Elements(
         texts=tuple(sorted(_texts(axes, recorder)[:MAX_TEXTS])),
-        layout=tuple(sorted(_cell(one) for one in figure.axes[:MAX_AXES])),
+        layout=tuple(sorted(cell_of(one) for one in filter(in_layout, figure.axes[:MAX_AXES]))),
         chart_types=tuple(sorted(types.items())[:MAX_CHART_TYPES]),
         colors=tuple(sorted(list(colors)[:MAX_COLORS])),
     )
 
 
-def _all_axes(figure: Figure) -> Iterator[Axes]:
-    waiting = list(figure.axes)
-    while waiting:
-        axes = waiting.pop(0)
-        yield axes
-        waiting += axes.child_axes
-
-
-def _is_alive(call: Call, axes: set[Axes]) -> bool:
-    """Whether the call still shows: its axes are in the figure, not those of a colour bar, and not all it drew is gone."""
-    if call.axes not in axes or (hasattr(call.axes, '_colorbar') and call.name != 'colorbar'):
-        return False
-    artists = list(_artists(call.result, everything=True))
-    return not artists or any(artist.axes is not None for artist in artists)
-
-
-def _key(call: Call) -> str:
-    suffix = '' if call.axes.name == 'rectilinear' else f'_{call.axes.name}'
-    return (call.name + suffix)[:MAX_NAME_LENGTH]
-
-
 def _texts(axes: list[Axes], recorder: Recorder) -> list[str]:
-    """Drawn lines of text. The offset text of an axis (1e6) belongs to its tick labels and is left out.
-
-    axisartist draws the labels of its ticks by a class of its own.
-    """
-    named = ('xaxis', 'yaxis', 'zaxis')
-    offsets = {id(getattr(one, name).get_offset_text()) for one in axes for name in named if hasattr(one, name)}
+    of_ticks = set(map(id, tick_texts(axes)))
     lines = []
     for text, drawn in recorder.texts:
-        if id(text) not in offsets and type(text).__name__ != 'TickLabels':
+        if id(text) not in of_ticks:
             lines += [line.strip()[:MAX_TEXT_LENGTH] for line in drawn.split('\n') if line.strip()]
     return lines
-
-
-def _cell(axes: Axes) -> tuple[int, int, int, int, int, int]:
-    spec = axes.get_subplotspec()
-    if spec is None:
-        x0, y0, x1, y1 = np.rint(np.clip(axes.get_position(original=True).extents, -9, 9) * _GRID).astype(int).tolist()
-        return 0, 0, x0, x1, y0, y1
-    rows, columns = spec.get_gridspec().get_geometry()
-    return rows, columns, spec.rowspan.start, spec.rowspan.stop - 1, spec.colspan.start, spec.colspan.stop - 1
-
-
-def _artists(value: object, everything: bool, depth: int = _DEPTH) -> Iterator[Artist]:
-    """Artists in what a plotting call returned; with `everything` also those that are not looked at for colour."""
-    if isinstance(value, Artist):
-        yield value
-        return
-    if isinstance(value, dict):
-        parts = [value[key] for key in value if everything or key in _BODY_KEYS]
-    elif isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.dtype == object):
-        parts = list(value)
-    else:
-        parts = [getattr(value, name) for name in _CONTAINER_FIELDS if hasattr(value, name)]
-    if depth:
-        for part in parts[:10_000]:
-            yield from _artists(part, everything, depth - 1)
-
-
-def _colors_of_call(call: Call) -> Iterator[str]:
-    if call.name in ('table', 'colorbar'):
-        return
-    for artist in _artists(call.result, everything=False):
-        if artist.axes is not None and artist.get_visible() and artist.get_alpha() != 0:
-            yield from _colors_of_artist(artist)
-
-
-def _colors_of_artist(artist: Artist) -> Iterator[str]:
-    if isinstance(artist, ScalarMappable) and artist.get_array() is not None:
-        if artist.get_array().ndim < 3:           # an RGB image has no colormap
-            yield artist.get_cmap().name[:MAX_NAME_LENGTH].lstrip('#')
-    elif isinstance(artist, Line2D):
-        yield from _hex(_line_color(artist))
-    elif isinstance(artist, Patch):
-        face = artist.get_facecolor()
-        yield from _hex(face if artist.get_fill() and face[3] > 0 else artist.get_edgecolor())
-    elif isinstance(artist, Collection):
-        faces = artist.get_facecolor()
-        if not (len(faces) and np.any(faces[:, 3] > 0)):
-            yield from _hex(artist.get_edgecolor())
-        else:
-            # The faces of one solid differ by shading only.
-            yield from _hex(faces[:1] if type(artist).__name__ == 'Poly3DCollection' else faces)
-
-
-def _line_color(line: Line2D) -> object:
-    if line.get_linestyle() not in ('None', 'none', '', ' '):
-        return line.get_color()
-    face = line.get_markerfacecolor()
-    return line.get_markeredgecolor() if isinstance(face, str) and face == 'none' else face
-
-
-def _hex(colors: object) -> list[str]:
-    """'#RRGGBB' of each colour that is not fully transparent, without repetition, in order."""
-    rgba = np.atleast_2d(to_rgba_array(colors))
-    rgb = np.rint(rgba[rgba[:, 3] > 0, :3] * 255).astype(int)
-    return list(dict.fromkeys('#%02X%02X%02X' % tuple(row) for row in rgb[:10_000].tolist()))

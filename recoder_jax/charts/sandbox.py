@@ -1,36 +1,39 @@
 """A pool of fork servers that executes programs nobody has to trust.
 
     submit ──► queue ──► lane (a thread) ──► ForkServer ──► process of the program
-                           │  one job at a time; replaces a lost server and runs its job once more
+                           │  │  one job at a time; replaces a lost server and runs its job once more
+                           │  └─► Reader ──► replayer, a process beside it
                            ▼
                         Execution
 
-Covered, as far as `Sandbox.layers` says that the layer holds on this machine:
-    reading and writing files outside system paths and the own scratch directory; network; starting processes;
-    signals to others; memory, CPU and wall time; file size and total scratch; output floods; crashes; huge figures.
-Not covered:
-    a program can claim elements and pixels it did not draw, by writing its own result frame; whether a path exists
-    outside can be asked (stat is not watched); kernel bugs and side channels; as root without Landlock, root's files.
+`Sandbox.report()` says what holds on this machine and what is not covered, and so does
 
-`python -m recoder_jax.charts.sandbox --report` prints the layers of this machine.
+    python -m recoder_jax.charts.sandbox --report [--tier NAME]
 """
 
 import argparse
+import os
 import queue
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 
 from recoder_jax.charts.execution import Execution, Limits, Status, failure
-from recoder_jax.charts.isolation import LAYERS
-from recoder_jax.charts.server import ForkServer, ServerLost
+from recoder_jax.charts.frames import Ending
+from recoder_jax.charts.reader import Reader, ReplayerLost
+from recoder_jax.charts.server import ForkServer, ServerLost, ServerSettings, Walls
+from recoder_jax.charts.tiers import LAYERS, NO_TIER, TIERS, report, summary
 
 __all__ = ['Execution', 'Limits', 'Sandbox', 'Status']
 
 _STARTS = 3      # attempts to start a server before a job is given up
+_REPLAYS = 2     # attempts to replay a figure
+_ISOLATIONS = ('auto', 'strict', 'forced')
+_REPLAY_MODES = ('required', 'preferred', 'off')
 
 
 class Sandbox:
@@ -39,19 +42,31 @@ class Sandbox:
     Every program ends in an Execution; none raises in the caller or makes it wait for longer than its limits.
     """
 
-    def __init__(self, workers: int = 2, limits: Limits = Limits(), seed: int = 0):
-        """Starts the fork servers. ValueError for workers < 1 or when they cannot be started.
+    def __init__(self, workers: int = 2, limits: Limits = Limits(), seed: int = 0, isolation: str = 'auto',
+                 replay: str = 'required', tier: str | None = None):
+        """Starts the fork servers. ValueError for values that are none of those below, and when they cannot start.
 
         seed: every program starts with random and numpy seeded by it.
+        isolation: 'auto' uses every layer that holds and refuses to start where opening files cannot be denied,
+            'strict' refuses to start when a layer of LAYERS is missing, 'forced' runs with whatever holds.
+        replay: 'required' ends a program whose figure cannot be replayed as Status.output, 'preferred' falls back to
+            the pixels and claims of its process, 'off' always takes those.
+        tier: None uses all the machine offers; a name of TIERS uses no layer above that tier.
         """
         if workers < 1:
             raise ValueError(f'the sandbox has {workers} workers; give at least 1')
+        for name, value, known in (('isolation', isolation, _ISOLATIONS), ('replay', replay, _REPLAY_MODES),
+                                   ('tier', tier, (None, *TIERS))):
+            if value not in known:
+                raise ValueError(f'{name} is {value!r}; give one of {", ".join(map(str, known))}')
         self._limits = limits
         self._folder = tempfile.mkdtemp(prefix='recoder-sandbox-')
+        os.chmod(self._folder, 0o711)            # programs of another user reach their scratch directory in it
         self._jobs: queue.SimpleQueue = queue.SimpleQueue()
         self._closed = False
         self._lock = threading.Lock()
-        self._lanes = [_Lane(self._jobs, limits, seed, self._folder) for _ in range(workers)]
+        settings = ServerSettings(limits, seed, isolation, replay, tier)
+        self._lanes = [_Lane(self._jobs, settings, self._folder) for _ in range(workers)]
         errors = [error for lane in self._lanes if (error := lane.started.result())]
         if errors:
             self.close()
@@ -60,7 +75,20 @@ class Sandbox:
     @property
     def layers(self) -> dict[str, bool]:
         """Name of each layer of isolation -> whether it holds in every fork server."""
-        return {name: all(lane.layers[name] for lane in self._lanes) for name in LAYERS}
+        return {name: all(lane.walls.layers[name] for lane in self._lanes) for name in LAYERS}
+
+    @property
+    def tier(self) -> str:
+        """Name of the lowest tier that a fork server reached."""
+        return max((lane.walls.tier for lane in self._lanes), key=[*TIERS, NO_TIER].index)
+
+    def summary(self) -> str:
+        """One line for the log of a run: tier and missing layers."""
+        return summary(self.layers, self.tier)
+
+    def report(self) -> str:
+        """Lines for a person: tier, layers, what is not covered."""
+        return report(self.layers, self.tier)
 
     @property
     def server_pids(self) -> list[int]:
@@ -125,22 +153,24 @@ class Sandbox:
 class _Lane(threading.Thread):
     """Owns one fork server and feeds it; the thread that starts the server is the one that waits for it."""
 
-    def __init__(self, jobs: queue.SimpleQueue, limits: Limits, seed: int, folder: str):
+    def __init__(self, jobs: queue.SimpleQueue, settings: ServerSettings, folder: str):
         super().__init__(name='sandbox', daemon=True)
         self._jobs = jobs
-        self._limits = limits
-        self._make = lambda: ForkServer(limits, seed, folder)
+        self._settings = settings
+        self._folder = folder
+        self._reader = Reader(settings.limits, settings.replay)
         self._stopping = threading.Event()
         self.server: ForkServer | None = None
-        self.layers = dict.fromkeys(LAYERS, False)
+        self.walls = Walls(dict.fromkeys(LAYERS, False), 'none')
         self.started: Future[str] = Future()      # '' or why not
         self.start()
 
     def stop(self) -> None:
         """Ends a running program; the thread ends with the next None it gets."""
         self._stopping.set()
-        if self.server is not None:
-            self.server.kill()
+        server = self.server
+        if server is not None:
+            server.kill()
 
     def run(self) -> None:
         try:
@@ -162,7 +192,8 @@ class _Lane(threading.Thread):
                 return failure(Status.killed, 'the sandbox was closed')
             try:
                 self._serve()
-                execution, ending = self.server.run(program)
+                frame, ending = self.server.run(program)
+                execution = self._read(frame, ending)
             except Exception as error:            # whatever went wrong, the caller gets an Execution
                 self._drop()
                 reason = f'{type(error).__name__}: {error}'
@@ -174,38 +205,54 @@ class _Lane(threading.Thread):
             return failure(Status.killed, 'the sandbox was closed')
         return failure(Status.internal, reason) if self.server is None else failure(Status.killed, reason)
 
+    def _read(self, frame: bytes, ending: Ending) -> Execution:
+        """The execution of a frame; one that ends every replayer it meets has none."""
+        for attempt in range(_REPLAYS):
+            try:
+                return self._reader.read(frame, ending)
+            except ReplayerLost:
+                self._reader.attach(self.server.start_replayer())
+        return failure(Status.output, 'the figure could not be replayed', ending.seconds)
+
     def _serve(self) -> None:
-        """Makes sure that a server is ready; ServerLost when none starts."""
+        """Makes sure that a server and its replayer are ready; ServerLost or ServerRefused when none starts."""
         for attempt in range(_STARTS):
             if self.server is not None:
                 return
-            self.server = self._make()
+            self.server = ForkServer(self._settings, self._folder)
             try:
-                self.layers = self.server.layers()
+                self.walls = self.server.walls()
+                if self._settings.replay != 'off':
+                    self._reader.attach(self.server.start_replayer())
             except ServerLost:
                 self._drop()
                 if attempt == _STARTS - 1 or self._stopping.is_set():
                     raise
 
     def _drop(self) -> None:
+        self._reader.close()
         server, self.server = self.server, None
         if server is not None:
             server.close()
 
 
-def report(sandbox: Sandbox) -> str:
-    """One line a layer: whether it holds and what it covers."""
-    return '\n'.join(f'{"holds  " if holds else "MISSING"}  {name:<20}  {LAYERS[name]}'
-                     for name, holds in sandbox.layers.items())
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog='python -m recoder_jax.charts.sandbox', description=report.__doc__)
-    parser.add_argument('--report', action='store_true', required=True, help='print the layers of isolation that hold')
-    parser.parse_args()
-    with Sandbox(workers=1) as sandbox:
-        print(report(sandbox))
+def main() -> int:
+    """The door: 0 when the report was printed, 2 when the sandbox cannot start."""
+    parser = argparse.ArgumentParser(prog='python -m recoder_jax.charts.sandbox',
+                                     description='Says how well programs are contained on this machine.')
+    parser.add_argument('--report', action='store_true', required=True,
+                        help='print the tier, the layers that hold and what is not covered')
+    parser.add_argument('--tier', choices=list(TIERS), help='use no layer above this tier')
+    parser.add_argument('--isolation', choices=_ISOLATIONS, default='auto')
+    arguments = parser.parse_args()
+    try:
+        with Sandbox(workers=1, isolation=arguments.isolation, tier=arguments.tier) as sandbox:
+            print(sandbox.report())
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

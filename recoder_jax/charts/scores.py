@@ -1,7 +1,11 @@
 """Rule score of a generated against a golden execution: text, layout, chart type and colour F1.
 
-The measures are ChartMimic's four (its evaluators under chart2code/utils/evaluator), in the mode `fixed`: two empty
-sides agree (1), one empty side does not (0), every axes and chart type is seen, and equal inputs give equal scores.
+The measures are ChartMimic's four (its evaluators under chart2code/utils/evaluator), in two modes:
+
+    fixed         two empty sides agree (1), one empty side does not (0), every axes and chart type is seen; for rewards
+    chartmimic    what its evaluators would give, for comparison with published numbers; `chartmimic` lists the quirks
+
+Equal inputs give equal scores in both, whatever the process, its hash seed or its number of threads.
 """
 
 import ast
@@ -12,10 +16,11 @@ from dataclasses import dataclass
 
 from scipy.optimize import linear_sum_assignment
 
+from recoder_jax.charts.chartmimic import match_chart_types, match_colors, match_layout, match_texts
 from recoder_jax.charts.colour import color_similarity
 from recoder_jax.charts.execution import Execution
 
-MODES = ('fixed',)
+MODES = ('fixed', 'chartmimic')
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,10 @@ class RuleScore:
 
 
 def rule_score(generated: Execution, golden: Execution, mode: str = 'fixed') -> RuleScore:
-    """Scores two executions; ValueError for an unknown mode or a golden execution without a figure."""
+    """Scores two executions in one of MODES.
+
+    ValueError for an unknown mode, for a golden execution without a figure, or without what the mode compares.
+    """
     if mode not in MODES:
         raise ValueError(f'score mode {mode!r} is unknown; use one of {", ".join(MODES)}')
     if golden.elements is None:
@@ -43,6 +51,8 @@ def rule_score(generated: Execution, golden: Execution, mode: str = 'fixed') -> 
         raise ValueError(f'the golden program gave no figure ({golden.status.value}: {reason}); give one that runs')
     if generated.elements is None:
         return RuleScore(False, 0.0, 0.0, 0.0, 0.0)
+    if mode == 'chartmimic':
+        return _chartmimic_score(generated, golden)
     a, b = generated.elements, golden.elements
     return RuleScore(
         executed=True,
@@ -51,6 +61,16 @@ def rule_score(generated: Execution, golden: Execution, mode: str = 'fixed') -> 
         chart_type=_multiset_f1(Counter(dict(a.chart_types)), Counter(dict(b.chart_types))),
         color=_color_f1(a.colors, b.colors),
     )
+
+
+def _chartmimic_score(generated: Execution, golden: Execution) -> RuleScore:
+    a, b = generated.chartmimic, golden.chartmimic
+    if b is None:
+        raise ValueError('the golden execution has no ChartMimic elements; execute the golden program again')
+    if a is None:                  # its process gave none in the form that is accepted
+        return RuleScore(True, 0.0, 0.0, 0.0, 0.0)
+    return RuleScore(True, match_texts(a, b).f1, match_layout(a, b).f1, match_chart_types(a, b).f1,
+                     match_colors(a, b).f1)
 
 
 def _f1(matched: float, generated: int, golden: int) -> float:
@@ -86,6 +106,8 @@ def _normal_form(program: str) -> str:
             warnings.simplefilter('ignore')          # invalid escapes in the program are its own affair
             tree = ast.parse(program)
             for node in ast.walk(tree):
+                if isinstance(node, ast.Constant):
+                    node.kind = None                 # u'a' is 'a'
                 for name in ('body', 'orelse', 'finalbody'):
                     if isinstance(statements := getattr(node, name, None), list):
                         setattr(node, name, [one for one in statements if not _is_bare_constant(one)])

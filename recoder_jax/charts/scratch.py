@@ -43,6 +43,32 @@ def empty_directory(path: str) -> None:
         os.close(here)
 
 
+def holds_more(path: str, files: int, size: int) -> bool:
+    """Whether there are more than `files` entries or `size` bytes below `path`, which a program may be changing.
+
+    Stops counting there. A directory that can be written and not be listed counts as more: nobody makes one to keep a
+    file. Links are not followed.
+    """
+    waiting = [path]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    files -= 1
+                    size -= status.st_blocks * 512
+                    if files < 0 or size < 0:
+                        return True
+                    if stat.S_ISDIR(status.st_mode):
+                        if status.st_mode & 0o700 == 0o300:
+                            return True
+                        waiting.append(entry.path)
+        except OSError:
+            continue                   # it is gone, or no way leads into it
+    return False
+
+
 def _remove_files(here: int) -> list[str]:
     """Removes what is no directory; the names of the directories."""
     directories = []

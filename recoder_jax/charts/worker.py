@@ -3,131 +3,177 @@
 Started by `server.ForkServer` as `python -m recoder_jax.charts.worker DESCRIPTOR SETTINGS`, a fresh process with a
 scrubbed environment that holds no secret and no golden program. Protocol on the socket DESCRIPTOR:
 
-    out  4 bytes length, JSON {"layers": {name: bool}}                       once, when ready
-    in   4 bytes length together with the descriptor of a result pipe, then the program in UTF-8
+    out  4 bytes process id, as the process that started this one sees it           once, early
+    out  4 bytes length, JSON {"layers": {name: bool}, "tier": name, "error": ""}   once, when ready
+    in   b'P', with the descriptor of a result pipe; 4 bytes length, the program in UTF-8
     out  REPLY: exit code or -signal, deadline passed, wall seconds, CPU seconds
+    in   b'R', with one end of a socket: end the replayer there is and start one that answers on that socket
 
 The process of the program writes its frame straight into the result pipe; this server never reads it. The server ends
 when the socket closes.
 """
 
-import gc
 import json
 import os
 import select
 import signal
+import site
 import socket
 import sys
 import time
+from pathlib import Path
 
+from recoder_jax.charts import warm
 from recoder_jax.charts.execution import Limits
 from recoder_jax.charts.frames import EXIT_MEMORY, EXIT_RESULT, EXIT_WALLS, REPLY
-from recoder_jax.charts.isolation import Isolation
-from recoder_jax.charts.scratch import empty_directory
+from recoder_jax.charts.isolation import SCRATCH_FILES, Isolation
+from recoder_jax.charts.scratch import empty_directory, holds_more
+from recoder_jax.charts.tiers import refusal
+
+_LOOK_SECONDS = 0.1      # between two looks at a scratch directory without a quota
 
 
 def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     settings = json.loads(sys.argv[2])
     limits = Limits(**settings['limits'])
-    isolation = Isolation(limits, settings['scratch'])
-    isolation.confine_server()
-    job, recorder = _warm_up()
-    isolation.seal_server(_font_folders())
-    hello = json.dumps({'layers': isolation.layers}).encode()
+    isolation = Isolation(limits, settings['scratch'], os.environ['MPLCONFIGDIR'], settings['tier'])
+    isolation.confine_server(lambda process: control.sendall(process.to_bytes(4, 'little')))
+    os.environ['HOME'] = os.environ['TMPDIR'] = isolation.scratch
+    job, recorder = warm.warm_up()
+    _forget_own_source()
+    isolation.seal_server(warm.font_folders())
+    empty_directory(isolation.scratch)
+    os.chdir(isolation.scratch)
+    error = refusal(settings['isolation'], isolation.layers, isolation.tier)
+    hello = json.dumps({'layers': isolation.layers, 'tier': isolation.tier, 'error': error}).encode()
     control.sendall(len(hello).to_bytes(4, 'little') + hello)
-    server = os.getpid()
-    os.chdir(settings['scratch'])
-    while (request := _receive(control)) is not None:
-        program, result = request
-        child = os.fork()
-        if child == 0:
-            code = EXIT_WALLS
+    if not error:
+        _Server(control, isolation, limits, settings, job, recorder).serve()
+
+
+def _forget_own_source() -> None:
+    """Takes the source tree of this package off the path of programs, unless it is installed among the others."""
+    root = str(Path(__file__).resolve().parents[2])
+    if root not in map(os.path.realpath, site.getsitepackages()):
+        sys.path[:] = [path for path in sys.path if os.path.realpath(path) != root]
+
+
+class _Server:
+    """Answers the requests on the control socket until it closes."""
+
+    def __init__(self, control: socket.socket, isolation: Isolation, limits: Limits, settings: dict, job, recorder):
+        self._control = control
+        self._isolation = isolation
+        self._limits = limits
+        self._seed = settings['seed']
+        self._replay = settings['replay'] != 'off'
+        self._scratch = isolation.scratch
+        self._job = job
+        self._recorder = recorder
+        self._pid = os.getpid()
+        self._replayer = 0
+
+    def serve(self) -> None:
+        while (request := self._receive()) is not None:
+            kind, descriptor = request
+            if kind == b'R':
+                self._start_replayer(descriptor)
+                continue
+            program = self._program()
+            if program is None:
+                return
+            child = os.fork()
+            if child == 0:
+                self._run(program, descriptor)
+            os.close(descriptor)
+            self._control.sendall(self._watch(child))
+            self._clean()
+
+    def _clean(self) -> None:
+        """An empty scratch directory for the next program, and no ended replayer left in the process table."""
+        empty_directory(self._scratch)
+        os.chdir(self._scratch)
+        if self._replayer and os.waitpid(self._replayer, os.WNOHANG)[0]:
+            self._replayer = 0
+
+    def _run(self, program: str, result: int) -> None:
+        """The life of the process of a program."""
+        code = EXIT_WALLS
+        try:
+            self._isolation.confine_job(self._pid, result)
+            code = EXIT_RESULT
+            outcome = self._job.run_program(program, self._recorder, self._limits, self._seed, self._replay)
+            self._job.write_outcome(result, outcome)
+            code = 0
+        except MemoryError:
+            code = EXIT_MEMORY
+        finally:
+            os._exit(code)
+
+    def _start_replayer(self, descriptor: int) -> None:
+        if self._replayer:
+            os.kill(self._replayer, signal.SIGKILL)
+            os.waitpid(self._replayer, 0)
+        self._replayer = os.fork()
+        if self._replayer == 0:
             try:
-                isolation.confine_job(server, result)
-                code = EXIT_RESULT
-                outcome = job.run_program(program, recorder, limits, settings['seed'])
-                job.write_outcome(result, outcome)
-                code = 0
-            except MemoryError:
-                code = EXIT_MEMORY
+                from recoder_jax.charts import replayer
+                answers = socket.socket(fileno=descriptor)      # asks for its kind, which is denied afterwards
+                self._isolation.confine_service(self._pid, descriptor)
+                replayer.serve(answers, self._limits)
             finally:
-                os._exit(code)
-        os.close(result)
-        control.sendall(_watch(child, limits.seconds, control))
-        empty_directory(settings['scratch'])
-        os.chdir(settings['scratch'])
+                os._exit(0)
+        os.close(descriptor)
 
+    def _receive(self) -> tuple[bytes, int] | None:
+        """The kind of a request and the descriptor with it; None when the trusted side is gone."""
+        kind, descriptors, _, _ = socket.recv_fds(self._control, 1, 1)
+        return (kind, descriptors[0]) if kind and descriptors else None
 
-def _warm_up():
-    """Imports what programs import, draws once so that caches are filled, and keeps the collector off that memory.
+    def _program(self) -> str | None:
+        head = self._exactly(4)
+        body = head and self._exactly(int.from_bytes(head, 'little'))
+        return None if body is None else body.decode()
 
-    The imports stand here because namespaces have to be entered before them.
-    """
-    import matplotlib
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
+    def _exactly(self, size: int) -> bytes | None:
+        parts = []
+        while size:
+            part = self._control.recv(size)
+            if not part:
+                return None
+            parts.append(part)
+            size -= len(part)
+        return b''.join(parts)
 
-    from recoder_jax.charts import job, picture
-    from recoder_jax.charts.recorder import Recorder
+    def _watch(self, child: int) -> bytes:
+        """Waits for the end of a process; kills it at the deadline, when the trusted side is gone and when it fills
+        the disk."""
+        start = time.monotonic()
+        deadline = start + self._limits.seconds
+        poller = select.poll()
+        handle = os.pidfd_open(child)
+        poller.register(handle, select.POLLIN)
+        poller.register(self._control, select.POLLRDHUP)
+        events, full = [], False
+        while not events and not full and (left := deadline - time.monotonic()) > 0:
+            events = poller.poll(1000 * (left if self._isolation.layers['scratch_quota'] else min(left, _LOOK_SECONDS)))
+            full = not events and self._is_full()
+        os.close(handle)
+        try:
+            os.killpg(child, signal.SIGKILL)      # not yet reaped, so the number is still its own
+        except ProcessLookupError:
+            os.kill(child, signal.SIGKILL)        # it had not made its session yet
+        _, status, usage = os.wait4(child, 0)
+        code = -signal.SIGXFSZ if full else os.waitstatus_to_exitcode(status)
+        late = not events and not full
+        return REPLY.pack(code, late, time.monotonic() - start, usage.ru_utime + usage.ru_stime)
 
-    recorder = Recorder()
-    recorder.install()
-    figure, axes = plt.subplots(figsize=(2, 2))
-    axes.plot([0, 1], [0, 1], label='line')
-    axes.bar([0, 1], [1, 2])
-    axes.set_title('title')
-    axes.legend()
-    figure.tight_layout()
-    picture.take_picture(figure, recorder, 1_000_000)
-    plt.close('all')
-    recorder.reset()
-    # Imports of the program itself must not find this package's source tree.
-    sys.path[:] = [path for path in sys.path if path != os.environ.get('PYTHONPATH')]
-    del figure, axes
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 50)      # a program lives for a moment; collecting touches shared pages
-    return job, recorder
-
-
-def _font_folders() -> list[str]:
-    from matplotlib import font_manager
-    return sorted({os.path.dirname(font.fname) for font in font_manager.fontManager.ttflist})
-
-
-def _receive(control: socket.socket) -> tuple[str, int] | None:
-    """A program and the descriptor its result goes to; None when the trusted side is gone."""
-    head, descriptors, _, _ = socket.recv_fds(control, 4, 1)
-    if len(head) < 4 or not descriptors:
-        return None
-    missing, parts = int.from_bytes(head, 'little'), []
-    while missing:
-        part = control.recv(missing)
-        if not part:
-            return None
-        parts.append(part)
-        missing -= len(part)
-    return b''.join(parts).decode(), descriptors[0]
-
-
-def _watch(child: int, seconds: float, control: socket.socket) -> bytes:
-    """Waits for the end of a process, kills it at the deadline or when the trusted side is gone."""
-    start = time.monotonic()
-    poller = select.poll()
-    handle = os.pidfd_open(child)
-    poller.register(handle, select.POLLIN)
-    poller.register(control, select.POLLRDHUP)
-    events = dict(poller.poll(1000 * seconds))
-    os.close(handle)
-    late = not events
-    try:
-        os.killpg(child, signal.SIGKILL)      # not yet reaped, so the number is still its own
-    except ProcessLookupError:
-        os.kill(child, signal.SIGKILL)        # it had not made its session yet
-    _, status, usage = os.wait4(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    return REPLY.pack(code, late, time.monotonic() - start, usage.ru_utime + usage.ru_stime)
+    def _is_full(self) -> bool:
+        """Whether a program left more than its quota, where no file system keeps it."""
+        if self._isolation.layers['scratch_quota'] or self._isolation.tier == 'no_landlock':
+            return False
+        return holds_more(self._scratch, SCRATCH_FILES, 4 * self._limits.file_mb << 20)
 
 
 if __name__ == '__main__':

@@ -23,7 +23,7 @@ import numpy as np
 from recoder_jax.dialogue.encoder import Tokens
 from recoder_jax.dialogue.images import Patches
 from recoder_jax.models.qwen2_5_vl.positions import mrope_positions
-from recoder_jax.models.qwen2_5_vl.windows import VisionInputs, windows_needed, vision_inputs
+from recoder_jax.models.qwen2_5_vl.windows import VisionInputs, vision_inputs, vision_shapes, windows_needed
 from recoder_jax.sampling.engine import image_slots, power_of_two
 
 
@@ -67,7 +67,7 @@ class Tree:
 @dataclasses.dataclass(frozen=True)
 class Batch:
     """Arrays of one update. tokens, segment, prefix, image_slot: int32 [A, R, S]; positions: int32 [A, 3, R, S];
-    source, target: int32 [A, R, T]; weight, advantage, logprob: float32 [A, R, T], weight 0 on padding; vision:
+    source, target, strand: int32 [A, R, T], strand the segment a trained token lies in; weight, advantage, logprob: float32 [A, R, T], weight 0 on padding; vision:
     every image of a micro-batch once, with leading axis A."""
 
     tokens: np.ndarray
@@ -78,6 +78,7 @@ class Batch:
     vision: VisionInputs
     source: np.ndarray
     target: np.ndarray
+    strand: np.ndarray
     weight: np.ndarray
     advantage: np.ndarray
     logprob: np.ndarray
@@ -164,18 +165,44 @@ def _fill(sizes: Sequence[int], count: int, row_tokens: int) -> list[list[int]] 
     return [sorted(row) for row in rows]
 
 
-def pack(trees: Sequence[Tree], weights: list[list[float]], shape: Shape, image_id: int) -> Batch:
-    """Lay trees out in rows. Every tree must fit one row of `shape.row_tokens` tokens."""
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where trees go, and the sizes of the batch that holds them. micro: tree indices [A][R][...]; images: of each micro-batch, by
+    content key; trained, image_count, windows: T, I, W of the module docstring."""
+
+    micro: list[list[list[int]]]
+    images: list[dict]
+    trained: int
+    image_count: int
+    windows: int
+
+
+def layout(trees: Sequence[Tree], shape: Shape) -> Layout:
+    """Rows of every tree, and padded sizes. Every tree must fit one row of `shape.row_tokens` tokens."""
     rows = assign_rows([tree.size for tree in trees], shape)
     micro = [rows[a * shape.rows : (a + 1) * shape.rows] for a in range(len(rows) // shape.rows)]
     images = [{image.key: image for row in part for t in row for s, _ in trees[t].strands() for image in s.images} for part in micro]
     count = power_of_two(max(map(len, images)), shape.least_images)
     grids = [windows_needed(image.grid) for part in images for image in part.values()]
-    windows = power_of_two(max(grids, default=1), shape.least_windows)
     trained = max(sum(int(s.trained.sum()) for t in row for s, _ in trees[t].strands()) for row in rows)
-    trained = power_of_two(trained, shape.least_trained)
-    parts = []
-    for part, unique in zip(micro, images, strict=True):
+    windows = power_of_two(max(grids, default=1), shape.least_windows)
+    return Layout(micro, images, power_of_two(trained, shape.least_trained), count, windows)
+
+
+def abstract_batch(trees: Sequence[Tree], shape: Shape) -> Batch:
+    """The shapes and dtypes of what `pack` returns; reads no pixels."""
+    laid = layout(trees, shape)
+    parts, row = len(laid.micro), _lay_row([], shape.row_tokens, laid.trained, {}, 0)
+    vision = vision_shapes(laid.image_count, laid.windows, laid.windows * 16)
+    arrays = {name: jax.ShapeDtypeStruct((parts, *x.shape[:-1], shape.rows, x.shape[-1]), x.dtype) for name, x in row.items()}
+    return Batch(**arrays, vision=jax.tree.map(lambda x: jax.ShapeDtypeStruct((parts, *x.shape), x.dtype), vision))
+
+
+def pack(trees: Sequence[Tree], weights: list[list[float]], shape: Shape, image_id: int) -> Batch:
+    """Lay trees out in rows. Every tree must fit one row of `shape.row_tokens` tokens."""
+    where, parts = layout(trees, shape), []
+    trained, count, windows = where.trained, where.image_count, where.windows
+    for part, unique in zip(where.micro, where.images, strict=True):
         place = {key: index * windows * 16 for index, key in enumerate(unique)}
         laid = [_lay_row([(trees[t], weights[t]) for t in row], shape.row_tokens, trained, place, image_id) for row in part]
         vision = vision_inputs(list(unique.values()), count, windows, windows * 16)
@@ -190,7 +217,7 @@ def _lay_row(trees, size: int, trained: int, place: dict[str, int], image_id: in
     row = {name: np.zeros(size, np.int32) for name in ("tokens", "segment", "prefix")}
     row["positions"] = np.zeros((3, size), np.int32)
     row["image_slot"] = np.full(size, -1, np.int32)
-    row |= {name: np.zeros(trained, np.int32) for name in ("source", "target")}
+    row |= {name: np.zeros(trained, np.int32) for name in ("source", "target", "strand")}
     row |= {name: np.zeros(trained, np.float32) for name in ("weight", "advantage", "logprob")}
     at, segment, done = 0, 0, 0
     for tree, weights in trees:
@@ -211,7 +238,7 @@ def _lay_row(trees, size: int, trained: int, place: dict[str, int], image_id: in
             elif len(where) and where[0] == 0:
                 raise ValueError("the first token of a dialogue is trained, and nothing stands before it to predict it")
             span = slice(done, done + len(where))
-            row["source"][span], row["target"][span] = source, strand.ids[where]
+            row["source"][span], row["target"][span], row["strand"][span] = source, strand.ids[where], segment
             row["weight"][span], row["advantage"][span], row["logprob"][span] = weight, advantage, strand.logprobs[where]
             at, done = at + n, done + len(where)
             start = following if index == 0 else start

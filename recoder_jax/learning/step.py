@@ -12,7 +12,7 @@ import optax
 from flax import nnx
 
 from recoder_jax.learning.batch import Batch
-from recoder_jax.learning.objective import Clip, surrogate
+from recoder_jax.learning.objective import Clip, on_policy, sequence_log_ratio, surrogate, truncated_weight
 from recoder_jax.models.weights import is_variable
 from recoder_jax.sharding import mesh_axes
 
@@ -47,12 +47,15 @@ class Measured:
 @dataclasses.dataclass(frozen=True)
 class Objective:
     """What an update minimises and how. clip: bounds of the ratio, None on-policy. chunk: trained tokens of a row whose logits
-    are held at once. train_vision: whether gradients reach the vision tower. updates: on each batch."""
+    are held at once. train_vision: whether gradients reach the vision tower. updates: on each batch. sequence_ratio: one ratio a
+    response instead of one a token, read with a clip. truncate: bound of the weight for the sampler's gap, 0 weighs nothing."""
 
     clip: Clip | None = None
     chunk: int = 1024
     train_vision: bool = True
     updates: int = 1
+    sequence_ratio: bool = False
+    truncate: float = 0.0
 
 
 def batch_loss(model, batch: Batch, objective: Objective) -> tuple[jax.Array, Measured]:
@@ -65,13 +68,20 @@ def batch_loss(model, batch: Batch, objective: Objective) -> tuple[jax.Array, Me
     x = model.hidden(x, batch.positions, batch.segment, batch.prefix)  # [R, S, D]
     x = jnp.take_along_axis(x, batch.source[..., None], axis=1)  # [R, T, D]
     logprob, entropy = target_logprobs(model, x, batch.target, objective.chunk)  # [R, T]
-    value = surrogate(logprob, batch.logprob, batch.advantage, clip)
-    gain = jnp.sum(batch.weight * value)
     trained = batch.weight > 0
-    ratio = jnp.exp(logprob - batch.logprob)
+    if clip is None:
+        log_ratio = on_policy(logprob)
+    elif objective.sequence_ratio:
+        log_ratio = sequence_log_ratio(logprob, batch.logprob, batch.strand, trained, batch.tokens.shape[-1] + 1)
+    else:
+        log_ratio = logprob - batch.logprob
+    value = surrogate(log_ratio, batch.advantage, clip)
+    if objective.truncate:
+        value = value * truncated_weight(logprob, batch.logprob, objective.truncate)
+    gain = jnp.sum(batch.weight * value)
     held = jnp.zeros_like(trained)
     if clip is not None:
-        held = jnp.where(batch.advantage > 0, ratio > 1 + clip.high, ratio < 1 - clip.low)
+        held = jnp.where(batch.advantage > 0, log_ratio > jnp.log1p(clip.high), log_ratio < jnp.log1p(-clip.low))
 
     def total(x):
         return jax.lax.stop_gradient(jnp.sum(jnp.where(trained, x, 0.0)))
@@ -157,16 +167,21 @@ def initial_state(params: nnx.State, optimizer, shardings: TrainState) -> TrainS
 
 def place(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:
     """Put a batch on the devices of a mesh: rows and images over the batch axes, whole where these do not divide them."""
+    return jax.tree.map(jax.device_put, batch, batch_shardings(batch, mesh))
+
+
+def batch_shardings(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:
+    """Where `place` puts the arrays of a real or abstract batch."""
     over = mesh_axes(("batch",))[0]
     parts = math.prod(mesh.shape[axis] for axis in over)
 
-    def put(x, axis: int):
-        entries = [None] * x.ndim
+    def where(x, axis: int):
+        entries = [None] * len(x.shape)
         entries[axis] = over if x.shape[axis] % parts == 0 else None
-        return jax.device_put(x, jax.NamedSharding(mesh, jax.P(*entries)))
+        return jax.NamedSharding(mesh, jax.P(*entries))
 
     fields = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)}
-    return Batch(**{name: jax.tree.map(lambda x: put(x, 2 if name == "positions" else 1), value) for name, value in fields.items()})
+    return Batch(**{name: jax.tree.map(lambda x: where(x, 2 if name == "positions" else 1), value) for name, value in fields.items()})
 
 
 def make_optimizer(

@@ -19,7 +19,7 @@ from recoder_jax.dialogue.encoder import Encoder, bounded_feedback
 from recoder_jax.dialogue.turns import Prompts, opening
 from recoder_jax.learning.batch import Tree, split_tree
 from recoder_jax.learning.objective import group_advantages
-from recoder_jax.rollout.measure import dialogue_records, rollout_metrics
+from recoder_jax.rollout.measure import alarms, dialogue_records, rollout_metrics, without_incomplete
 from recoder_jax.rollout.play import Clock, Plan, Player
 from recoder_jax.rollout.trajectory import supervised_tree
 from recoder_jax.runs.directory import RunDirectory
@@ -28,11 +28,13 @@ from recoder_jax.runs.records import DialogueRecord
 
 @dataclasses.dataclass(frozen=True)
 class Lesson:
-    """What one update learns from: trees of tokens, metrics of how they came about, and dialogues to keep."""
+    """What one update learns from: trees of tokens, metrics of how they came about, dialogues to keep, and sentences about what
+    somebody should look at."""
 
     trees: list[Tree]
     metrics: dict[str, float]
     records: Callable[[], list[DialogueRecord]] | None = None
+    alarms: tuple[str, ...] = ()
 
 
 class SupervisedLessons:
@@ -94,12 +96,17 @@ class RolloutLessons:
             clocks.append(clock)
         total = time.perf_counter() - start
         rewards = np.array([group.rewards for group in groups])
-        advantages = np.asarray(group_advantages(rewards, self._config.objective.normalize_std))
+        objective = self._config.objective
+        advantages = np.asarray(group_advantages(rewards, objective.normalize_std, objective.baseline))
         metrics = rollout_metrics(groups, same_program)
+        if self._config.reward.on_missing == "drop_group":
+            advantages, metrics["reward/dropped_groups"] = without_incomplete(groups, advantages)
         metrics |= self._times(clocks, total, metrics["sampling/tokens"])
         whole = [group.tree(row) for group, row in zip(groups, advantages, strict=True)]
         trees = [tree for group in whole for tree in split_tree(group, self._config.batch.suffixes)]
-        return Lesson(trees, metrics, lambda: dialogue_records(groups, advantages, step + 1, self._run.store_render))
+        return Lesson(
+            trees, metrics, lambda: dialogue_records(groups, advantages, step + 1, self._run.store_render), tuple(alarms(groups))
+        )
 
     def _times(self, clocks: list[Clock], total: float, tokens: float) -> dict[str, float]:
         execute = sum(clock.execute for clock in clocks)

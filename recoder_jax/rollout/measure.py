@@ -1,9 +1,12 @@
 """What a rollout says about itself: metrics by name, and the records that the report shows."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from recoder_jax.charts.sandbox import Execution
+from recoder_jax.rewards.mixture import Reward
 from recoder_jax.rollout.trajectory import Group, Trajectory, Turn
 from recoder_jax.runs.records import DialogueRecord, TurnRecord
 
@@ -21,11 +24,7 @@ def rollout_metrics(groups: Sequence[Group], same_program: Callable[[str, str], 
         "reward/equal_groups": float((np.ptp(rewards, axis=1) < 1e-9).mean()),
     }
     last = [trajectory.turns[-1].reward for trajectory in trajectories]
-    metrics["reward/format"] = float(np.mean([reward.format for reward in last]))
-    metrics["reward/rule"] = float(np.mean([reward.rule for reward in last]))
-    judged = [reward.model for reward in last if reward.model is not None]
-    if judged:
-        metrics |= {"reward/model": float(np.mean(judged)), "reward/unjudged": 1 - len(judged) / len(last)}
+    metrics |= reward_metrics(last)
     for number in range(1, len(trajectories[0].turns) + 1):
         scores = [trajectory.turns[number - 1].reward.scores for trajectory in trajectories]
         metrics[f"turn{number}/executed"] = float(np.mean([score.executed for score in scores]))
@@ -33,10 +32,57 @@ def rollout_metrics(groups: Sequence[Group], same_program: Callable[[str, str], 
             metrics[f"turn{number}/{name}"] = 100 * float(np.mean([getattr(score, name) for score in scores]))
     metrics |= correction_metrics(trajectories, same_program)
     turns = _sampled_turns(groups)
+    metrics |= execution_metrics([turn.execution for turn in turns])
     metrics["sampling/tokens"] = float(sum(len(turn.tokens) for turn in turns))
     metrics["sampling/response_tokens"] = float(np.mean([len(turn.tokens) for turn in turns]))
     metrics["sampling/truncated"] = float(np.mean([not turn.ended for turn in turns]))
     return metrics
+
+
+def reward_metrics(rewards: Sequence[Reward]) -> dict[str, float]:
+    """Mean of every part over the rewards that have it, the judge's items as shares of their points, and what the judge left out:
+    `reward/unjudged` and `judge/failed_<kind>` are shares of the rewards that asked it, `judge/cached` of those it answered."""
+    metrics = {}
+    for name in dict.fromkeys(part.name for reward in rewards for part in reward.scored):
+        had = [score for reward in rewards if (score := reward.part(name)) is not None]
+        metrics |= {f"reward/{name}": float(np.mean(had))} if had else {}
+    asked = [reward.judgement for reward in rewards if reward.judgement is not None]
+    answered = [judgement for judgement in asked if judgement.score is not None]
+    if asked:
+        metrics["reward/unjudged"] = 1 - len(answered) / len(asked)
+    for kind in dict.fromkeys(judgement.kind for judgement in asked if judgement.kind):
+        metrics[f"judge/failed_{kind}"] = sum(judgement.kind is kind for judgement in asked) / len(asked)
+    if answered:
+        items = [reward.items() for reward in rewards if reward.items()]
+        metrics |= {name: float(np.mean([values[name] for values in items])) for name in items[0]}
+        metrics["judge/cached"] = float(np.mean([judgement.cached for judgement in answered]))
+    return metrics
+
+
+def without_incomplete(groups: Sequence[Group], advantages: np.ndarray) -> tuple[np.ndarray, float]:
+    """Advantages [N, G] with zeros for groups in which a part of a reward is missing, and the share of such groups.
+
+    Rewards of a group are compared with each other, so one that lacks a part spoils the comparison for all.
+    """
+    complete = np.array([all(trajectory.complete for trajectory in group.trajectories) for group in groups])
+    return np.where(complete[:, None], advantages, 0.0), float(1 - complete.mean())
+
+
+def execution_metrics(executions: Sequence[Execution]) -> dict[str, float]:
+    """Shares of the ways programs ended, without those that no program had, and of programs that show signs of tampering."""
+    ends = Counter(execution.status.value for execution in executions)
+    shares = {f"sandbox/{name}": count / len(executions) for name, count in sorted(ends.items())}
+    return shares | {"sandbox/tampered": float(np.mean([bool(execution.tampered) for execution in executions]))}
+
+
+def alarms(groups: Sequence[Group]) -> list[str]:
+    """Sentences about what somebody should look at: programs that show signs of tampering with the sandbox."""
+    turns = [(group.chart.id, turn) for group in groups for turn in _sampled_turns([group]) if turn.execution.tampered]
+    if not turns:
+        return []
+    chart, turn = turns[0]
+    return [f"{len(turns)} of {len(_sampled_turns(groups))} programs show signs of tampering with the sandbox, the first for {chart} in turn "
+            f"{turn.number}: {turn.execution.tampered}; look at its dialogue"]
 
 
 def correction_metrics(trajectories: Sequence[Trajectory], same_program: Callable[[str, str], bool]) -> dict[str, float]:

@@ -48,6 +48,13 @@ class Plan:
         shared = before * (self.response_tokens + self.feedback_tokens)
         return prompt + shared + min(self.group, suffixes) * ((after + 1) * self.response_tokens + after * self.feedback_tokens)
 
+    def opened(self, number: int, feedback_slots: int) -> tuple[int, int]:
+        """Rows a chart and suffix slots a row that the cache opens before turn `number`, which is 1 or the branch turn."""
+        shared = number < self.branch_turn
+        ahead = (self.branch_turn if shared else self.turns + 1) - number
+        slots = ahead * self.response_tokens + (ahead if shared else ahead - 1) * feedback_slots
+        return 1 if shared else self.group, slots
+
 
 @dataclasses.dataclass
 class Clock:
@@ -91,10 +98,7 @@ class Player:
         played: list[list[list[Turn]]] = [[[]] for _ in charts]  # [chart][row][turn]
         for number in range(1, plan.turns + 1):
             if number == 1 or number == plan.branch_turn:
-                rows = plan.group if number == plan.branch_turn else 1
-                ahead = (plan.branch_turn if number < plan.branch_turn else plan.turns + 1) - number
-                feedbacks = ahead if number < plan.branch_turn else ahead - 1
-                slots = ahead * plan.response_tokens + feedbacks * self.sampler.buckets.length(plan.feedback_tokens)
+                rows, slots = plan.opened(number, self.sampler.buckets.length(plan.feedback_tokens))
                 cache = self.sampler.branch(cache, rows, slots)
                 played = [[list(chart[0]) for _ in range(rows)] for chart in played]
             keys = row_keys(seed, step, index, number, rows)
@@ -146,7 +150,7 @@ class Player:
             return [None] * len(responses)
         asked = [self.reward.ask(chart.image, execution) for chart, execution in zip(charts, executions, strict=True)]
         return [
-            self.reward(response, execution, self.goldens[chart.program], future and future.result())
+            self.reward(response, execution, self.goldens[chart.program], future and future.result(), chart.image)
             for chart, response, execution, future in zip(charts, responses, executions, asked, strict=True)
         ]
 
@@ -160,7 +164,12 @@ class Player:
         def total(turn: Turn) -> float:
             return turn.reward.total if turn.reward else 0.0
 
+        def complete(turns: list[Turn]) -> bool:
+            counted = [turns[0], turns[-1]] if plan.gamma or plan.eta else [turns[-1]]
+            return not any(turn.reward and turn.reward.missing for turn in counted)
+
         trajectories = tuple(
-            Trajectory(tuple(turns), trajectory_reward(total(turns[0]), total(turns[-1]), plan.gamma, plan.eta)) for turns in rows
+            Trajectory(tuple(turns), trajectory_reward(total(turns[0]), total(turns[-1]), plan.gamma, plan.eta), complete(turns))
+            for turns in rows
         )
         return Group(chart, prompt, plan.branch_turn, trajectories)

@@ -32,10 +32,14 @@ class Turn:
 
 @dataclasses.dataclass(frozen=True)
 class Trajectory:
-    """One sampled dialogue: all its turns, the shared ones included, and its reward."""
+    """One sampled dialogue: all its turns, the shared ones included, and its reward.
+
+    complete: whether every part of the rewards that count could be had; a judge may not have answered.
+    """
 
     turns: tuple[Turn, ...]
     reward: float
+    complete: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

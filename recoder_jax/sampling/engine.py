@@ -5,7 +5,7 @@ Axes: B charts, G rows of a chart, Q given tokens, N new tokens, I images, W win
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from flax import nnx
 from recoder_jax.dialogue.encoder import Encoder, Tokens
 from recoder_jax.models.qwen2_5_vl.config import Config
 from recoder_jax.models.qwen2_5_vl.positions import mrope_positions
-from recoder_jax.models.qwen2_5_vl.windows import windows_needed, vision_inputs
+from recoder_jax.models.qwen2_5_vl.windows import vision_inputs, vision_shapes, windows_needed
 from recoder_jax.sampling import cache as cache_lib
 from recoder_jax.sampling import decode as decode_lib
 from recoder_jax.sampling.cache import Cache
@@ -43,6 +43,17 @@ def power_of_two(count: int, least: int) -> int:
     return size
 
 
+@dataclasses.dataclass(frozen=True)
+class Functions:
+    """The jitted functions of a sampler: start(params, given), append(params, cache, given), decode(params, cache, keys,
+    temperature, steps) and branch(cache, group, slots); `append` and `decode` take the cache over."""
+
+    start: Callable
+    append: Callable
+    decode: Callable
+    branch: Callable
+
+
 class Sampler:
     """Prefill, branch, decode and append for batches of groups, with the parameters given at each call.
 
@@ -64,43 +75,43 @@ class Sampler:
             model = nnx.merge(graphdef, params)
             return decode_lib.decode(model, cache, keys, jnp.asarray(forbidden), encoder.end_id, steps, temperature)
 
-        self._start = jax.jit(start)
-        self._append = jax.jit(append, donate_argnums=1)
-        self._decode = jax.jit(decode, static_argnames="steps", donate_argnums=1)
-        self._branch = jax.jit(cache_lib.branch, static_argnames=("group", "slots"))
+        self.functions = Functions(
+            start=jax.jit(start),
+            append=jax.jit(append, donate_argnums=1),
+            decode=jax.jit(decode, static_argnames="steps", donate_argnums=1),
+            branch=jax.jit(cache_lib.branch, static_argnames=("group", "slots")),
+        )
 
     def start(self, params, prompts: Sequence[Tokens]) -> Cache:
         """Prefill one prompt a chart. The cache holds one row a chart, with no room behind the prompt: branch next."""
         given = self._given([[prompt] for prompt in prompts], np.zeros((len(prompts), 1), np.int32))
-        return self._start(params, self._place(given))
+        return self.functions.start(params, self._place(given))
 
     def branch(self, cache: Cache, group: int, slots: int) -> Cache:
         """Open `group` rows of `slots` slots for every chart."""
-        return self._branch(cache, group=group, slots=self.buckets.length(slots))
+        return self.functions.branch(cache, group=group, slots=self.buckets.length(slots))
 
     def append(self, params, cache: Cache, pieces: Sequence[Sequence[Tokens]]) -> Cache:
         """Append given tokens, `pieces[b][g]`, to every row."""
         given = self._given(pieces, jax.device_get(cache.position))
         check_room(cache, given.tokens.shape[2])
-        return self._append(params, cache, self._place(given))
+        return self.functions.append(params, cache, self._place(given))
 
     def decode(self, params, cache: Cache, keys, steps: int, temperature: float) -> tuple[Cache, Sampled]:
         """Let every row say up to `steps` tokens. keys: PRNG keys [B, G]. The result is on the host as numpy arrays."""
         check_room(cache, steps)
-        cache, sampled = self._decode(params, cache, keys, jnp.float32(temperature), steps=steps)
+        cache, sampled = self.functions.decode(params, cache, keys, jnp.float32(temperature), steps=steps)
         return cache, jax.device_get(sampled)
 
     def _given(self, pieces, start) -> Given:
         """Lay out pieces [b][g] whose first tokens stand at positions `start` [B, G]."""
         charts, rows = len(pieces), len(pieces[0])
-        count = self.buckets.length(max(len(piece.ids) for row in pieces for piece in row))
+        images, (count, image_count, windows) = self._sizes(pieces)
         tokens = np.full((charts, rows, count), self.encoder.pad_id, np.int32)
         positions = np.zeros((3, charts, rows, count), np.int32)
         valid = np.zeros((charts, rows, count), bool)
         image_slot = np.full((charts, rows, count), -1, np.int32)
         following = np.array(start, np.int32)
-        images = unique_images([piece for row in pieces for piece in row])
-        windows = power_of_two(max((windows_needed(i.grid) for i in images.values()), default=1), self.buckets.windows)
         place = {key: index * windows * 16 for index, key in enumerate(images)}
         for b, row in enumerate(pieces):
             for g, piece in enumerate(row):
@@ -112,16 +123,36 @@ class Sampler:
                     piece.ids, grids, self.config.image_id, int(start[b, g])
                 )
                 image_slot[b, g, :n] = image_slots(piece, self.config.image_id, place)
-        vision = vision_inputs(
-            list(images.values()), power_of_two(len(images), self.buckets.images), windows, windows * 16
-        )
+        vision = vision_inputs(list(images.values()), image_count, windows, windows * 16)
         return Given(tokens, positions, valid, image_slot, following, vision)
 
+    def _sizes(self, pieces) -> tuple[dict, tuple[int, int, int]]:
+        """The images of pieces [b][g] by content key, and the padded numbers Q, I, W of their layout."""
+        count = self.buckets.length(max(len(piece.ids) for row in pieces for piece in row))
+        images = unique_images([piece for row in pieces for piece in row])
+        windows = power_of_two(max((windows_needed(i.grid) for i in images.values()), default=1), self.buckets.windows)
+        return images, (count, power_of_two(len(images), self.buckets.images), windows)
+
+    def abstract_given(self, pieces: Sequence[Sequence[Tokens]]) -> Given:
+        """The shapes, dtypes and places of what is given to the device for pieces [b][g]; reads no pixels."""
+        _, (count, image_count, windows) = self._sizes(pieces)
+        rows = (len(pieces), len(pieces[0]))
+        whole = jax.ShapeDtypeStruct((*rows, count), np.int32)
+        given = Given(
+            tokens=whole, positions=jax.ShapeDtypeStruct((3, *rows, count), np.int32),
+            valid=jax.ShapeDtypeStruct(whole.shape, np.bool_), image_slot=whole,
+            next_position=jax.ShapeDtypeStruct(rows, np.int32), vision=vision_shapes(image_count, windows, windows * 16),
+        )
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self._sharding), given)
+
+    @property
+    def _sharding(self) -> jax.NamedSharding | None:
+        """Whole on every device of the mesh; without a mesh jit places what it is given."""
+        return None if self.mesh is None else jax.NamedSharding(self.mesh, jax.P())
+
     def _place(self, tree):
-        """Put host arrays on the mesh, whole on every device; without a mesh jit places them."""
-        if self.mesh is None:
-            return tree
-        return jax.device_put(tree, jax.NamedSharding(self.mesh, jax.P()))
+        """Put host arrays on the mesh."""
+        return tree if self.mesh is None else jax.device_put(tree, self._sharding)
 
 
 def check_room(cache: Cache, count: int) -> None:

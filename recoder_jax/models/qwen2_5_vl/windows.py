@@ -78,14 +78,8 @@ def vision_inputs(images: Sequence[PatchesLike], images_padded: int, windows: in
     if len(images) > images_padded:
         raise ValueError(f'{len(images)} images do not fit into {images_padded} places; raise images_padded.')
     values = images[0].values.shape[1] if images else PATCH_VALUES
-    shape = (images_padded, windows, SLOTS)
-    out = VisionInputs(
-        patches=np.zeros((*shape, values), np.float32),
-        rows=np.zeros(shape, np.int32),
-        cols=np.zeros(shape, np.int32),
-        valid=np.zeros(shape, bool),
-        order=np.zeros((images_padded, merged), np.int32),
-    )
+    shapes = vision_shapes(images_padded, windows, merged, values)
+    out = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     for i, image in enumerate(images):
         _check(image, windows, merged)
         slots, group_slots, rows, cols = layout(image.grid)
@@ -95,6 +89,19 @@ def vision_inputs(images: Sequence[PatchesLike], images_padded: int, windows: in
         out.valid[i].reshape(-1)[slots] = True
         out.order[i, : len(group_slots)] = group_slots
     return out
+
+
+def vision_shapes(images: int, windows: int, merged: int, values: int = PATCH_VALUES) -> VisionInputs:
+    """Shapes and dtypes of what `vision_inputs` returns."""
+    shape = (images, windows, SLOTS)
+    whole = jax.ShapeDtypeStruct(shape, np.int32)
+    return VisionInputs(
+        patches=jax.ShapeDtypeStruct((*shape, values), np.float32),
+        rows=whole,
+        cols=whole,
+        valid=jax.ShapeDtypeStruct(shape, np.bool_),
+        order=jax.ShapeDtypeStruct((images, merged), np.int32),
+    )
 
 
 def layout(grid: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

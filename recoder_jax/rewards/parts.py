@@ -1,0 +1,59 @@
+"""The parts a reward can be made of. A part has a name, a range of [0, 1], and says None where it could not be had.
+
+    format      the response is `<think>...</think>` followed by one fenced python block
+    rule        mean of text, layout, chart type and colour F1 of the recorded elements; 0 when the program gave no figure
+    model       the judge's share of 100 points; 0 without a render, None without a judgement
+    similarity  agreement of the render's ink with the target's (similarity.py); 0 without a render
+
+A further part is a function in PARTS and a weight in `Mixture`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from recoder_jax.charts.execution import Execution
+from recoder_jax.charts.scores import RuleScore
+from recoder_jax.dialogue.response import Response
+from recoder_jax.rewards.judgement import Judgement
+from recoder_jax.rewards.similarity import similarity
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a part may look at: a turn's response, what its program gave, the golden execution and how both compare.
+
+    target: image of the chart, uint8 [H, W, 3]; None where no part looks at it. judgement: None where no judge was asked.
+    """
+
+    response: Response
+    execution: Execution
+    golden: Execution
+    scores: RuleScore
+    judgement: Judgement | None
+    target: np.ndarray | None
+
+
+def format_part(case: Case) -> float:
+    return float(case.response.well_formed)
+
+
+def rule_part(case: Case) -> float:
+    return case.scores.low_level
+
+
+def model_part(case: Case) -> float | None:
+    return case.judgement.score if case.judgement else None
+
+
+def similarity_part(case: Case) -> float:
+    """ValueError when the mixture was not given the target."""
+    if case.target is None:
+        raise ValueError('the similarity part needs the image of the chart; give the mixture the target')
+    return similarity(case.target, case.execution.render)
+
+
+PARTS: dict[str, Callable[[Case], float | None]] = {
+    'format': format_part, 'rule': rule_part, 'model': model_part, 'similarity': similarity_part,
+}

@@ -1,0 +1,4 @@
+"""Waits for a person.
+expect: error
+"""
+input('name? ')

@@ -1,0 +1,5 @@
+"""Waits for events on nothing.
+expect: timeout
+"""
+import select
+select.select([], [], [])

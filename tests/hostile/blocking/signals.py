@@ -1,0 +1,5 @@
+"""Waits for a signal.
+expect: timeout
+"""
+import signal
+signal.pause()

@@ -1,0 +1,5 @@
+"""Loops.
+expect: timeout
+"""
+while True:
+    pass

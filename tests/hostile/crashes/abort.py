@@ -1,0 +1,5 @@
+"""Aborts.
+expect: killed
+"""
+import os
+os.abort()

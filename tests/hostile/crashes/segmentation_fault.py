@@ -1,0 +1,5 @@
+"""Reads address zero.
+expect: killed
+"""
+import ctypes
+ctypes.string_at(0)

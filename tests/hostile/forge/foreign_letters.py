@@ -1,0 +1,10 @@
+"""Writes in a font whose letters are other signs."""
+import matplotlib.pyplot as plt
+figure, axes = plt.subplots(figsize=(4, 3))
+axes.bar([1, 2, 3], [3, 1, 2], color='#1F77B4')
+axes.set_title('Plain')
+# forge
+WANTED = ('Annual report', 'Revenue', 'Cost', 'Profit', 'Quarter', 'Millions')
+for number, word in enumerate(WANTED):
+    figure.text(0.01 + number / 6, 0.01, word, family='cmsy10', size=7)
+# end

@@ -1,0 +1,11 @@
+"""Writes outside of the canvas."""
+import matplotlib.pyplot as plt
+figure, axes = plt.subplots(figsize=(4, 3))
+axes.bar([1, 2, 3], [3, 1, 2], color='#1F77B4')
+axes.set_title('Plain')
+# forge
+WANTED = ('Annual report', 'Revenue', 'Cost', 'Profit', 'Quarter', 'Millions')
+for number, word in enumerate(WANTED):
+    figure.text(1.5, number, word)
+    axes.text(900, 900, word)
+# end

@@ -1,0 +1,10 @@
+"""Writes letters smaller than a pixel."""
+import matplotlib.pyplot as plt
+figure, axes = plt.subplots(figsize=(4, 3))
+axes.bar([1, 2, 3], [3, 1, 2], color='#1F77B4')
+axes.set_title('Plain')
+# forge
+WANTED = ('Annual report', 'Revenue', 'Cost', 'Profit', 'Quarter', 'Millions')
+for word in WANTED:
+    figure.text(0.8, 0.95, word, size=0.1)
+# end

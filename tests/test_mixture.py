@@ -1,0 +1,236 @@
+"""Every reward part lies in [0, 1] and means what it says; a part that could not be had is never a silent 0."""
+
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from hypothesis.extra.numpy import arrays
+
+from recoder_jax.charts.chart import Chart
+from recoder_jax.charts.elements import Elements
+from recoder_jax.charts.execution import Execution, Status, failure
+from recoder_jax.configuration import CHOICES, load
+from recoder_jax.dialogue.response import parse_response
+from recoder_jax.factory import mixture_of
+from recoder_jax.learning.objective import group_advantages
+from recoder_jax.rewards.judge import ITEMS, FailureKind, Judgement
+from recoder_jax.rewards.judgement import failed
+from recoder_jax.rewards.mixture import ON_MISSING, Mixture, PartScore, total
+from recoder_jax.rewards.parts import PARTS
+from recoder_jax.rewards.similarity import similarity
+from recoder_jax.rollout.measure import reward_metrics, without_incomplete
+from recoder_jax.rollout.play import Plan, Player
+from recoder_jax.rollout.trajectory import Group, Trajectory, Turn
+from tests.fault_server import GOOD, MIDDLING, judge_of
+
+GOOD_RESPONSE = parse_response('<think>a</think>\n```python\nx\n```')
+BARE_RESPONSE = parse_response('x')
+LOST = failed(FailureKind.timeout, 'no answer')
+
+
+def chart(values=(30, 50, 20, 60), color=(31, 119, 180), size=(120, 160), text=True) -> np.ndarray:
+    """Bars on white with axes and, for a text, small strokes."""
+    image = np.full((*size, 3), 255, np.uint8)
+    image[10:105, 20:22] = image[103:105, 20:150] = 0
+    for n, value in enumerate(values):
+        image[103 - value:103, 30 + 30 * n:50 + 30 * n] = color
+    if text:
+        image[2:8, 60:100:3] = 0
+    return image
+
+
+def execution_of(render, texts=('a',)) -> Execution:
+    elements = Elements.from_json({'texts': list(texts), 'layout': [[1, 1, 0, 0, 0, 0]], 'chart_types': [['bar', 1]], 'colors': [['bar', '#1F77B4']]})
+    return Execution(Status.ok, render, elements, '', 0.0)
+
+
+TARGET = chart()
+GOLDEN = execution_of(TARGET)
+CRASHED = failure(Status.error, 'ValueError')
+ALL = Mixture(0.4, 0.3, judge=object(), similarity=0.2)
+
+
+def test_the_total_is_the_weighted_sum_of_the_named_parts():
+    reward = ALL(GOOD_RESPONSE, GOLDEN, GOLDEN, Judgement(0.5), TARGET)
+    assert reward.total == pytest.approx(0.1 + 0.4 + 0.3 * 0.5 + 0.2) and reward.missing == ()
+    assert {part.name: part.weight for part in reward.scored} == pytest.approx({'format': 0.1, 'rule': 0.4, 'model': 0.3, 'similarity': 0.2})
+    assert reward.parts().items() >= {'total': reward.total, 'format': 1.0, 'rule': 1.0, 'model': 0.5, 'similarity': 1.0, 'executed': 1.0}.items()
+
+
+def test_every_part_is_one_for_the_golden_program_and_zero_or_format_for_one_that_fails():
+    perfect = ALL(GOOD_RESPONSE, GOLDEN, GOLDEN, Judgement(1.0), TARGET)
+    assert perfect.total == pytest.approx(1.0) and all(perfect.part(name) == 1.0 for name in PARTS)
+    crashed = ALL(GOOD_RESPONSE, CRASHED, GOLDEN, Judgement(0.0), TARGET)
+    assert crashed.total == pytest.approx(0.1) and [crashed.part(name) for name in PARTS] == [1.0, 0.0, 0.0, 0.0]
+    assert ALL(BARE_RESPONSE, CRASHED, GOLDEN, Judgement(0.0), TARGET).total == 0
+
+
+def test_parts_without_weight_are_not_computed_but_format_and_rule_are_shown():
+    reward = Mixture(1.0, 0.0)(BARE_RESPONSE, GOLDEN, GOLDEN)
+    assert [part.name for part in reward.scored] == ['format', 'rule'] and reward.total == 1.0 and reward.part('similarity') is None
+
+
+def test_without_a_golden_figure_the_reward_is_zero_and_nothing_is_missing():
+    reward = ALL(GOOD_RESPONSE, GOLDEN, CRASHED, LOST, TARGET)
+    assert reward.total == 0 and reward.missing == () and reward.parts()['rule'] == 0
+
+
+@pytest.mark.parametrize(('on_missing', 'value'), [('renormalise', (0.1 + 0.4) / 0.7), ('drop_group', (0.1 + 0.4) / 0.7), ('zero', 0.5)])
+def test_a_part_that_is_missing_means_what_the_config_says(on_missing, value):
+    mixture = Mixture(0.4, 0.3, judge=object(), similarity=0.2, on_missing=on_missing)
+    reward = mixture(GOOD_RESPONSE, execution_of(np.full_like(TARGET, 255)), GOLDEN, LOST, TARGET)
+    assert reward.total == pytest.approx(value) and reward.missing == ('model',)
+    assert 'model' not in reward.parts() and reward.items() == {}
+    assert reward_metrics([reward])['reward/unjudged'] == 1.0      # never silent
+
+
+def test_choices_of_the_config_are_those_of_the_mixture():
+    assert CHOICES['reward.on_missing'] == ON_MISSING
+    config = load('configs/tiny/stage1_shared_first_turn.py',
+                  ['--config.reward.alpha=0.5', '--config.reward.similarity=0.25', '--config.reward.on_missing=zero'])
+    assert mixture_of(config, None) == Mixture(0.5, 0.0, None, 0.25, 'zero')
+
+
+@pytest.mark.parametrize(('override', 'words'), [
+    ('--config.reward.similarity=0.2', 'whose sum is at most 1'),
+    ('--config.reward.on_missing=skip', 'choose renormalise, drop_group or zero'),
+    ('--config.reward.alpha=0.0 --config.reward.beta=1.0 --config.judge.base_url=http://a/v1', 'reward.beta is 1'),
+    ('--config.judge.base_url=http://a/v1,b', 'not a URL'),
+    ('--config.judge.base_url=http://me:sk-secret@a/v1', 'holds a user, a password or a query'),
+])
+def test_configs_that_contradict_themselves_are_refused(override, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        load('configs/tiny/stage1_shared_first_turn.py', override.split())
+    assert 'sk-secret' not in str(caught.value)
+
+
+@pytest.mark.parametrize(('arguments', 'words'), [
+    ({'alpha': 0.8, 'beta': 0.3}, 'their sum <= 1'), ({'alpha': 0.8, 'beta': 0.0, 'similarity': 0.3}, 'their sum <= 1'),
+    ({'alpha': -0.1, 'beta': 0.0}, '>= 0'), ({'alpha': float('nan'), 'beta': 0.0}, 'sum'), ({'alpha': 0.5, 'beta': 0.3}, 'there is no judge'),
+    ({'alpha': 0.0, 'beta': 1.0, 'judge': object()}, 'nothing to rescale'), ({'alpha': 0.5, 'beta': 0.0, 'on_missing': 'skip'}, 'on_missing')])
+def test_mixtures_without_sense_are_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        Mixture(**arguments)
+
+
+def test_the_similarity_part_asks_for_its_target():
+    with pytest.raises(ValueError, match='give the mixture the target'):
+        Mixture(0.5, 0.0, similarity=0.5)(GOOD_RESPONSE, GOLDEN, GOLDEN)
+
+
+SCORES = st.none() | st.floats(0, 1)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), SCORES), min_size=1, max_size=6), st.sampled_from(ON_MISSING))
+def test_the_total_stays_in_its_range_whatever_is_missing(parts, on_missing):
+    whole = max(1.0, sum(weight for weight, _ in parts))
+    value = total([PartScore('x', weight / whole, score) for weight, score in parts], on_missing)
+    assert 0 <= value <= 1 + 1e-9
+
+
+def test_items_of_the_judge_become_metrics_in_shares_of_their_points():
+    with judge_of(GOOD, MIDDLING, 500, attempts=1, structured=False, concurrency=1) as (judge, _):
+        mixture = Mixture(0.5, 0.4, judge)
+        executions = [execution_of(chart((n, 5, 5, 5))) for n in range(3)] + [CRASHED]
+        judgements = []
+        for execution in executions:
+            judgements.append(mixture.ask(TARGET, execution).result())
+        metrics = reward_metrics([mixture(GOOD_RESPONSE, e, GOLDEN, j) for e, j in zip(executions, judgements)])
+    assert metrics['reward/model'] == pytest.approx(1.5 / 3) and metrics['reward/unjudged'] == 0.25 and metrics['judge/failed_broken'] == 0.25
+    assert {f'judge/{item.name}' for item in ITEMS} <= metrics.keys() and metrics['judge/data'] == pytest.approx(1.5 / 3)
+    assert metrics['judge/cached'] == 0.0
+
+
+def group_of(rewards, complete):
+    trajectories = tuple(Trajectory((), reward, whole) for reward, whole in zip(rewards, complete))
+    return Group(Chart('c', TARGET, '', ''), None, 1, trajectories)
+
+
+def test_a_group_that_lacks_a_part_carries_no_advantage_and_is_counted():
+    groups = [group_of([0.1, 0.9], [True, True]), group_of([0.2, 0.8], [True, False])]
+    advantages = np.asarray(group_advantages(np.array([group.rewards for group in groups])))
+    kept, dropped = without_incomplete(groups, advantages)
+    assert np.array_equal(kept[0], advantages[0]) and not kept[1].any() and advantages[1].any() and dropped == 0.5
+
+
+@pytest.mark.parametrize(('gamma', 'eta', 'complete'), [(0.0, 0.0, True), (0.1, 0.0, False), (0.0, 0.1, False)])
+def test_a_missing_part_matters_in_the_turns_that_count(gamma, eta, complete):
+    mixture = Mixture(0.4, 0.3, judge=object())
+    lost, had = (mixture(GOOD_RESPONSE, GOLDEN, GOLDEN, judgement) for judgement in (LOST, Judgement(0.5)))
+    turns = [Turn(n + 1, None, None, True, GOOD_RESPONSE, GOLDEN, reward, None) for n, reward in enumerate((lost, had))]
+    plan = Plan(turns=2, branch_turn=2, group=2, response_tokens=1, feedback_tokens=1, temperature=1.0, gamma=gamma, eta=eta)
+    group = Player._group(None, Chart('c', TARGET, '', ''), None, [turns, [turns[0], turns[0]]], plan)
+    assert [trajectory.complete for trajectory in group.trajectories] == [complete, False]
+
+
+def test_the_target_is_one_and_a_page_of_one_colour_is_zero():
+    assert similarity(TARGET, TARGET.copy()) == 1.0
+    assert [similarity(TARGET, np.full_like(TARGET, level)) for level in (255, 128, 0)] == [0.0] * 3
+    assert similarity(TARGET, None) == 0.0
+
+
+def damaged(kind, strength):
+    if kind == 'colour':
+        return chart(color=tuple(np.array([31, 119, 180]) + np.array([50, -25, -40]) * strength))
+    if kind == 'data':
+        return chart((30 + 8 * strength, 50 - 8 * strength, 20 + 10 * strength, 60 - 8 * strength))
+    if kind == 'fade':
+        return (TARGET + (255.0 - TARGET) * strength / 4.5).astype(np.uint8)
+    if kind == 'missing':
+        return np.where(np.arange(160)[None, :, None] > 150 - 35 * strength, 255, TARGET).astype(np.uint8)
+    if kind == 'shift':
+        return np.roll(TARGET, 3 * strength, axis=1)
+    if kind == 'aspect':
+        return np.repeat(TARGET, strength + 1, axis=1)
+    if kind == 'noise':
+        noise = np.random.default_rng(0).normal(0, 1, TARGET.shape)
+        return np.clip(TARGET + 25 * strength * noise, 0, 255).astype(np.uint8)
+    clutter = TARGET.copy()
+    clutter[15:15 + 18 * strength:6, 30:140:2] = 0
+    return clutter
+
+
+@pytest.mark.parametrize('kind', ['colour', 'data', 'fade', 'missing', 'shift', 'aspect', 'noise', 'clutter'])
+def test_more_damage_means_less_similarity(kind):
+    values = [similarity(TARGET, damaged(kind, strength)) for strength in range(5)]
+    assert values[0] == pytest.approx(1.0) and all(more < less for less, more in zip(values, values[1:])), values
+
+
+def test_a_page_filled_with_a_colour_of_the_target_earns_next_to_nothing():
+    filled = np.full_like(TARGET, (31, 119, 180))
+    filled[0, 0] = 255
+    assert similarity(TARGET, filled) < 0.1 < similarity(TARGET, chart((60, 20, 50, 30), (214, 39, 40)))
+
+
+def test_the_size_of_a_render_with_the_same_aspect_hardly_counts():
+    assert similarity(TARGET, np.repeat(np.repeat(TARGET, 3, axis=0), 3, axis=1)) > 0.99
+
+
+@pytest.mark.parametrize('shape', [(1, 1), (1, 4000), (4000, 1), (2, 3), (20_000, 300), (0, 5), (5, 0)])
+def test_similarity_is_defined_for_any_sizes(shape):
+    other = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    assert 0 <= similarity(TARGET, other) < 0.5 and 0 <= similarity(other, TARGET) < 1
+    assert similarity(other, other) == (1.0 if other.size else 0.0)
+
+
+def test_a_target_without_ink_is_met_by_its_colour_alone():
+    page = np.full((30, 40, 3), 200, np.uint8)
+    assert similarity(page, page[:5]) == 1.0 and similarity(page, page - 1) == 0.0 and similarity(page, TARGET) == 0.0
+
+
+IMAGES = arrays(np.uint8, st.tuples(st.integers(0, 9), st.integers(0, 9), st.just(3)), elements=st.integers(0, 255))
+
+
+@settings(deadline=None, max_examples=60)
+@given(IMAGES, IMAGES)
+def test_similarity_stays_in_its_range_and_never_warns(target, render):
+    assert 0 <= similarity(target, render) <= 1
+    assert similarity(target, target) == pytest.approx(1.0 if target.size else 0.0)
+
+
+@pytest.mark.parametrize('wrong', [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), 'x'])
+def test_arrays_of_another_form_are_refused(wrong):
+    with pytest.raises(ValueError, match='give uint8'):
+        similarity(wrong, TARGET)
+    with pytest.raises(ValueError, match='give uint8'):
+        similarity(TARGET, wrong)

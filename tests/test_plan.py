@@ -1,0 +1,158 @@
+"""What is planned is what is run: the same program from the same shapes, with numbers that add up, for machines that are not there."""
+
+import dataclasses
+import importlib.util
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from recoder_jax import factory, plan, train
+from recoder_jax.configuration import load
+from recoder_jax.learning.step import initial_state, place
+from recoder_jax.models.qwen2_5_vl.config import preset
+from recoder_jax.planning import hlo, steps
+from recoder_jax.planning.compiling import held_bytes, refused_memory
+
+SFT = ["--config.model.unroll=1", "--config.batch.rows=4", "--config.batch.size=4", "--config.batch.least_images=4"]
+RL = ["--config.model.unroll=1", "--config.rollout.charts=2", "--config.batch.size=2", "--config.rollout.group=2", "--config.rollout.response_tokens=32"]
+needs_libtpu = pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed: pip install -e '.[tpu]'")
+
+
+@pytest.fixture(autouse=True)
+def small_policy(monkeypatch):
+    """The tiny policy with one block of each kind."""
+
+    def small(*arguments, **changes):
+        sizes = preset(*arguments, **changes)
+        vision = dataclasses.replace(sizes.vision, depth=2, full_attention=(1,))
+        return dataclasses.replace(sizes, vision=vision, text=dataclasses.replace(sizes.text, layers=1))
+
+    monkeypatch.setattr(factory, "preset", small)
+
+
+def planned_step(file, overrides):
+    config = load(f"configs/tiny/{file}.py", overrides)
+    return config, steps.planned(config, jax.devices(), turns=1)
+
+
+@pytest.mark.parametrize(("file", "overrides"), [("sft", SFT), ("stage1_shared_first_turn", RL)])
+def test_the_planned_update_is_the_program_of_a_real_one(file, overrides):
+    config, planned = planned_step(file, overrides)
+    with jax.set_mesh(planned.mesh):
+        abstract, trees = planned.batch()
+        state = initial_state(factory.initial_params(config, planned.policy, planned.mesh), planned.learner.optimizer, planned.learner.placed)
+        batch = place(train.pack_trees(trees, config, planned.policy.config.image_id), planned.mesh)
+        real, lowered = planned.learner.step.lower(state, batch), planned.learner.step.lower(planned.learner.abstract, abstract)
+    for one, other in zip(jax.tree.leaves((state, batch)), jax.tree.leaves((planned.learner.abstract, abstract)), strict=True):
+        assert (one.shape, one.dtype, one.sharding) == (other.shape, other.dtype, other.sharding)
+    assert real.as_text() == lowered.as_text()
+
+
+def test_what_the_sampler_is_given_has_the_planned_shapes():
+    _, planned = planned_step("stage1_shared_first_turn", RL)
+    rollout = steps.Rollout(planned, beside=0)
+    pieces = [[rollout.pieces.fresh(rollout.pieces.feedback) for _ in range(3)] for _ in range(2)]
+    real = rollout.sampler._place(rollout.sampler._given(pieces, np.zeros((2, 3), np.int32)))
+    for one, other in zip(jax.tree.leaves(real), jax.tree.leaves(rollout.sampler.abstract_given(pieces)), strict=True):
+        assert (one.shape, one.dtype, one.sharding) == (other.shape, other.dtype, other.sharding)
+
+
+def test_argument_bytes_are_those_of_the_shards():
+    _, planned = planned_step("sft", SFT)
+    step = next(steps.steps_of(planned, "train"))
+    with jax.set_mesh(planned.mesh):
+        unread = held_bytes(planned.batch()[0].strand)  # only a ratio by sequence reads it
+    assert step.compiled.memory.arguments == sum(step.compiled.held.values()) - unread
+    assert 0 < step.rule_flops < step.compiled.work.flops
+    assert step.compiled.memory.aliased <= step.compiled.memory.output < step.compiled.memory.arguments
+
+
+def test_the_rollout_of_a_config_is_planned_for_local_devices(capsys):
+    arguments = ["--config=configs/tiny/stage1_shared_first_turn.py", *RL, "--json", "--only=sample"]
+    assert plan.main(arguments) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [step["name"] for step in said["steps"]] == ["prefill", "branch 1", "decode 1", "append 1", "branch 2", "decode 2"]
+    by_name = {step["name"]: step for step in said["steps"]}
+    assert by_name["decode 2"]["tokens"] == 4 and by_name["decode 2"]["runs"] == 32
+    assert by_name["decode 2"]["traffic"]["open_loops"] == 1
+    slots = by_name["decode 2"]["held_bytes"]["cache"] - by_name["decode 1"]["held_bytes"]["cache"]
+    assert slots > 0 and by_name["prefill"]["rule_flops"] > by_name["decode 1"]["rule_flops"]
+
+
+@needs_libtpu
+def test_an_update_is_planned_for_a_tpu_that_is_not_there(capsys):
+    arguments = ["--config=configs/tiny/sft.py", *SFT, "--config.mesh.fsdp=-1", "--topology=v5e:2x2", "--json"]
+    assert plan.main(arguments) == 0
+    said = json.loads(capsys.readouterr().out)
+    step = said["steps"][0]
+    assert (said["chips"], said["mesh"]["fsdp"], said["fits"], step["fits"]) == (4, 4, True, True)
+    assert step["memory"]["arguments"] >= 0.9 * sum(step["held_bytes"].values())
+    assert step["traffic"]["collectives"]["all-gather"] > 0 and step["time"]["seconds"] > 0
+    assert said["update_seconds"] == step["time"]["seconds"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--config=nowhere.py"], "there is no config file"),
+        (["--config=configs/tiny/sft.py", "--turns=0"], "--turns is 0"),
+        (["--config=configs/tiny/sft.py", "--config.mesh.fsdp=3", "--config.batch.rows=3"], "does not cover"),
+        (["--config=configs/tiny/sft.py", "--config.image.max_pixels=500000", "--config.rollout.feedback_tokens=700"], "no room for responses"),
+        pytest.param(["--config=configs/tiny/sft.py", "--topology=v9:2x2"], "--topology is 'v9:2x2'", marks=needs_libtpu),
+    ],
+)
+def test_bad_input_ends_with_one_sentence(arguments, sentence, capsys):
+    assert plan.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1
+
+
+PROGRAM = """HloModule step
+
+%sum (a: f32[], b: f32[]) -> f32[] {
+  %a = f32[] parameter(0)
+  %b = f32[] parameter(1)
+  ROOT %add = f32[] add(%a, %b)
+}
+
+%body (state: (s32[], f32[8,4])) -> (s32[], f32[8,4]) {
+  %state = (s32[], f32[8,4]{1,0}) parameter(0)
+  %x = f32[8,4]{1,0} get-tuple-element(%state), index=1
+  %whole = f32[32,4]{1,0} all-gather(%x), channel_id=1, replica_groups=[2,4]<=[8], dimensions={0}
+  %part = f32[8,4]{1,0} reduce-scatter(%whole), channel_id=2, replica_groups={{0,1,2,3},{4,5,6,7}}, dimensions={0}, to_apply=%sum
+  %all = f32[8,4]{1,0} all-reduce(%part), channel_id=3, replica_groups=mesh['a'=4,'b'=2] {'b'}, to_apply=%sum
+  ROOT %next = (s32[], f32[8,4]{1,0}) tuple(%x, %all)
+}
+
+%condition (state: (s32[], f32[8,4])) -> pred[] {
+  %state = (s32[], f32[8,4]{1,0}) parameter(0)
+  %n = s32[] get-tuple-element(%state), index=0
+  %bound = s32[] constant(28)
+  ROOT %less = pred[] compare(%n, %bound), direction=LT
+}
+
+ENTRY %main (x: f32[8,4]) -> (s32[], f32[8,4]) {
+  %x = f32[8,4]{1,0} parameter(0)
+  %zero = s32[] constant(0)
+  %start = (s32[], f32[8,4]{1,0}) tuple(%zero, %x)
+  ROOT %loop = (s32[], f32[8,4]{1,0}) while(%start), condition=%condition, body=%body
+}
+"""
+
+
+def test_collectives_inside_a_loop_count_as_often_as_it_runs():
+    moved = hlo.traffic(PROGRAM)
+    whole = 32 * 4 * 4
+    assert moved.counts == {"all-gather": 28, "reduce-scatter": 28, "all-reduce": 28}
+    assert moved.collectives == {"all-gather": 28 * whole * 3 / 4, "reduce-scatter": 28 * whole * 3 / 4, "all-reduce": 28 * (whole / 4)}
+    assert moved.open_loops == 0
+    assert hlo.traffic(PROGRAM.replace("constant(28)", "parameter(1)")).open_loops == 1
+
+
+def test_the_figure_of_a_program_that_the_compiler_refuses():
+    only_temporaries = "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries (43.50G) exceeds available HBM (15.75G)."
+    assert refused_memory(only_temporaries, 2**30).temporaries == 43.5 * 2**30
+    everything = "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 20.00G of 15.75G hbm. Exceeded hbm capacity by 4.25G."
+    assert refused_memory(everything, 2**30).total == 20 * 2**30
