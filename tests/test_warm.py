@@ -89,4 +89,11 @@ def test_objects_of_a_forked_process_lie_side_by_side():
     code = HOLES.format(tests=os.path.dirname(__file__))
     said = subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True, timeout=120).stdout
     scattered, settled = map(int, said.split())
-    assert 0 < settled < 0.8 * scattered
+    assert 0 < settled < 0.1 * scattered
+
+
+def test_texts_of_any_size_and_font_are_drawn_where_no_file_may_be_opened():
+    with Sandbox(workers=1, replay='off', isolation='forced', tier='no_landlock') as sandbox:
+        for program in PROGRAMS:
+            execution = sandbox.execute(program)
+            assert execution.ok and execution.log == ''

@@ -74,8 +74,9 @@ def measure(options: argparse.Namespace, progress: Callable[[str], None]) -> dic
         name, reason = next(iter(left_out.items()))
         raise ValueError(f"no program runs in every way; {name}: {reason}")
     return {
-        "subject": "rewards", "machine": machine(("matplotlib", "numpy")), "programs": len(used), "rounds": options.rounds,
-        "left_out": left_out, "runs": [_report(workers, samples, used) for workers, samples in runs],
+        "subject": "rewards", "machine": machine(("matplotlib", "numpy")), "programs": len(used),
+        "rounds": options.rounds, "left_out": left_out,
+        "runs": [_report(workers, samples, used) for workers, samples in runs],
     }
 
 

@@ -39,7 +39,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from recoder_jax.charts.colour import color_similarity, delta_e, lab_from_hex
 
@@ -164,6 +163,8 @@ def match_chart_types(generated: ChartMimicElements, golden: ChartMimicElements)
 
 def match_colors(generated: ChartMimicElements, golden: ChartMimicElements) -> Match:
     """Summed similarity of colours of the same function, assigned one to one so that it is greatest."""
+    from scipy.optimize import linear_sum_assignment      # here, because fork servers import this module and never match
+
     first, second = thinned_colors(generated.colors), thinned_colors(golden.colors)
     matched = 0.0
     for function in sorted({function for function, _ in first} & {function for function, _ in second}):

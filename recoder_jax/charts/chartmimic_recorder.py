@@ -13,7 +13,7 @@ The notes live in the process of the program: it can change them (`sandbox` says
 """
 
 import functools
-import importlib
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -80,18 +80,16 @@ class ChartMimicRecorder:
         self._wrap_saves()
 
     def _install_others(self) -> None:
-        """The libraries that are here; importing them later would bring in functions without a wrapper."""
-        with suppress(ImportError):
-            self._wrap(importlib.import_module('squarify'), 'plot', 'squarify', 'squarify', readers.containers)
-        with suppress(ImportError):
-            venn = importlib.import_module('matplotlib_venn._common').VennDiagram
-            self._wrap(venn, '__init__', 'venn', 'venn', readers.venn)
-        with suppress(ImportError):
-            for module in ('networkx', 'networkx.drawing.nx_pylab'):
-                module = importlib.import_module(module)
+        """The libraries that are imported: the fork server for programs that name them has done so (`warm.SCIENCE`)."""
+        if (squarify := sys.modules.get('squarify')) is not None:
+            self._wrap(squarify, 'plot', 'squarify', 'squarify', readers.containers)
+        if (venn := sys.modules.get('matplotlib_venn._common')) is not None:
+            self._wrap(venn.VennDiagram, '__init__', 'venn', 'venn', readers.venn)
+        for module in ('networkx', 'networkx.drawing.nx_pylab'):
+            if module in sys.modules:
                 for name, parts in (('nodes', readers.faces), ('edges', readers.edges), ('labels', readers.labels)):
                     name = f'draw_networkx_{name}'
-                    self._wrap(module, name, name, name, parts)
+                    self._wrap(sys.modules[module], name, name, name, parts)
 
     def reset(self) -> None:
         """Forgets everything noted."""

@@ -213,7 +213,7 @@ def _hex(colors: object) -> list[str]:
 
 
 def tags_of(axes: list[Axes], calls: list[Call]) -> list[tuple[Artist, dict]]:
-    """Artists and the change of the tag under which each draws. An artist counts for the first call that returned it."""
+    """Artists and the change of the tag under which each draws. An artist counts for the first call that gave it."""
     tags = [(one, {'axes': number, 'call': -1}) for number, one in enumerate(axes[:MAX_AXES])]
     tags += [(text, {'tick': True}) for text in tick_texts(axes)]
     met = set()

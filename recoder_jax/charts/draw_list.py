@@ -34,6 +34,7 @@ SETTINGS = (
     'font.family', 'mathtext.bf', 'mathtext.bfit', 'mathtext.cal', 'mathtext.default', 'mathtext.fallback',
     'mathtext.fontset', 'mathtext.it', 'mathtext.rm', 'mathtext.sf', 'mathtext.tt', 'text.hinting',
     'text.hinting_factor', 'text.kerning_factor')
+_FAR = 1e6               # pixels from the canvas at which a text or an image cannot be seen
 _SMALL = 1_024           # bytes up to which equal arrays are stored once
 
 
@@ -272,11 +273,14 @@ class RecordingRenderer(RendererAgg):
     def draw_image(self, gc, x, y, im, transform=None):
         if self._filter_renderers:
             return self._renderer.draw_image(gc, x, y, im)
-        self._add('i', gc, float(x), float(y), self._writer.array(im, 'B'), False)
+        if max(abs(x), abs(y)) < _FAR:
+            self._add('i', gc, float(x), float(y), self._writer.array(im, 'B'), False)
 
     def draw_text(self, gc, x, y, s, prop, angle, ismath=False, mtext=None):
         if self._filter_renderers:
             return super().draw_text(gc, x, y, s, prop, angle, ismath, mtext)
+        if max(abs(x), abs(y)) >= _FAR:
+            return None
         features, language = _font_options(mtext)
         self._add('t', gc, float(x), float(y), str(s), self._writer.font(prop), float(angle), bool(ismath), features,
                   language)

@@ -1,28 +1,34 @@
 """Claims held against the ink that a replay found: what of them is believed."""
 
+import os
 from collections import Counter
 
 import matplotlib
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.textpath import TextToPath
 
+from recoder_jax.charts.claim_form import AxesClaim
 from recoder_jax.charts.elements import (
     MAX_CHART_TYPES, MAX_COLORS, MAX_TEXT_LENGTH, MAX_TEXTS, Elements)
 from recoder_jax.charts.footprint import PIXELS_PER_POINT, Box
 from recoder_jax.charts.ink import Ink
 from recoder_jax.charts.ledger import DrawnLine, Ledger
 
-_SERIES_PIXELS = 8
+_SERIES_PIXELS = 24
 _COLOR_PIXELS = 4
 _AXES_PIXELS = 8
 _AXES_LEAST = 3, 8                  # pixels of the shorter and the longer side of an axes without its ticks
 _ORDER_PIXELS = 3                   # by which the next cell of a grid lies further right or down
+_ALONE = 0.6                        # share of height and width of the canvas
 _SPREAD = 4.0                       # times its even share of the canvas that a cell can take up
 _TEXT_HEIGHT = 5.0                  # pixels of the font size
 _MATH_HEIGHT = 4                    # pixels of the ink of mathtext, which sets parts of it smaller
 _TEXT_SHARE = 0.5
 _TEXT_CONTRAST = 10.0               # levels of 255 between ink and the pixels around it
+# Fonts in which the code of a letter draws another sign.
+_SIGNS = ('cmex', 'cmsy', 'dejavusansdisplay', 'dejavuserifdisplay', 'stixnon', 'stixsiz')
 _MAP_TOLERANCE = 6                  # levels of 255
 _MAP_SHARE = 0.6
 
@@ -132,7 +138,41 @@ def _believed_cells(ledger: Ledger, amounts: np.ndarray, size: tuple[int, int]) 
     for members in grids.values():
         wrong.update(_out_of_order([claims[number].cell for number in members],
                                    [boxes[number] for number in members], members))
+    wrong.update(_alone(grids, claims, boxes, size))
+    wrong.update(_over_each_other(kept, claims, boxes))
     return [claims[number].cell for number in kept if number not in wrong]
+
+
+def _alone(grids: dict[tuple, list[int]], claims: tuple[AxesClaim, ...], boxes: list[Box | None],
+           size: tuple[int, int]) -> list[int]:
+    """Axes that are the only one of a grid of several rows and columns and take up most of the canvas."""
+    found = []
+    for members in grids.values():
+        rows, columns, top, bottom, left, right = claims[members[0]].cell
+        y0, y1, x0, x1 = boxes[members[0]]
+        if (len({claims[member].cell for member in members}) == 1 and bottom - top + 1 <= rows / 2
+                and right - left + 1 <= columns / 2 and min((y1 - y0) / size[0], (x1 - x0) / size[1]) > _ALONE):
+            found += members
+    return found
+
+
+def _over_each_other(kept: list[int], claims: tuple[AxesClaim, ...], boxes: list[Box | None]) -> set[int]:
+    """Axes of different cells of grids of one shape, each grid its own, that mostly cover each other."""
+    shapes: dict[tuple, list[int]] = {}
+    for number in kept:
+        if claims[number].cell[0]:
+            shapes.setdefault(claims[number].cell[:2], []).append(number)
+    wrong = set()
+    for members in shapes.values():
+        box, cell = np.array([boxes[one] for one in members]), np.array([claims[one].cell for one in members])
+        sides = [np.minimum(box[:, None, end], box[None, :, end])
+                 - np.maximum(box[:, None, end - 1], box[None, :, end - 1]) for end in (1, 3)]
+        shared = np.maximum(sides[0], 0) * np.maximum(sides[1], 0)
+        area = (box[:, 1] - box[:, 0]) * (box[:, 3] - box[:, 2])
+        covering = shared > 0.5 * np.minimum(area[:, None], area[None])
+        clash = covering & (cell[:, None] != cell[None]).any(2)
+        wrong.update(member for member, bad in zip(members, clash.any(1)) if bad)
+    return wrong
 
 
 def _fits(cell: tuple[int, ...], box: Box, size: tuple[int, int]) -> bool:
@@ -158,7 +198,7 @@ def _out_of_order(cells: list[tuple[int, ...]], boxes: list[Box], members: list[
 
 
 def _legible(line: DrawnLine, ink: Ink, pixels: np.ndarray, renderer: RendererAgg) -> bool:
-    if not line.marks or line.size < _TEXT_HEIGHT:
+    if not line.marks or line.size < _TEXT_HEIGHT or _in_signs(line):
         return False
     y0, y1, x0, x1 = _around([mark.box for mark in line.marks])
     if line.operation.kind == 't' and line.operation.args[5] and min(y1 - y0, x1 - x0) < _MATH_HEIGHT:
@@ -168,6 +208,11 @@ def _legible(line: DrawnLine, ink: Ink, pixels: np.ndarray, renderer: RendererAg
     if kept.mean() < _TEXT_SHARE or not _stands_out(places, places[kept], (y0, y1, x0, x1), pixels):
         return False
     return _inside(line, (y0, y1, x0, x1), pixels.shape[:2], renderer)
+
+
+def _in_signs(line: DrawnLine) -> bool:
+    font = line.operation.args[3 if line.operation.kind == 't' else 1]
+    return os.path.basename(font_manager.findfont(font)).lower().startswith(_SIGNS)
 
 
 def _around(boxes: list[Box]) -> Box:
@@ -190,7 +235,7 @@ def _stands_out(places: np.ndarray, kept: np.ndarray, box: Box, pixels: np.ndarr
 
 
 def _inside(line: DrawnLine, box: Box, size: tuple[int, int], renderer: RendererAgg) -> bool:
-    """Whether at least half of the text lies in the canvas and its clip; only looked at where ink touches their edge."""
+    """Whether at least half of the text lies in canvas and clip; looked at where ink touches the edge of them."""
     height, width = size
     clip = line.operation.gc._cliprect
     x0, y0, x1, y1 = (0, 0, width, height) if clip is None else np.clip(clip.extents, 0, (width, height) * 2)

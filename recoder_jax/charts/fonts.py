@@ -4,14 +4,15 @@ matplotlib opens fonts as files and drops the opened ones after a fork, because 
 offset and read each other's glyphs. A font whose bytes lie in memory has an offset of its own in each process: it can
 stay open across a fork, takes no system calls, and is there for programs that may open no file.
 
-The one place that touches private names of matplotlib's font manager (`_get_font` and the module `ft2font` it calls;
-the same in 3.8 to 3.11). Where a name is missing, fonts stay files.
+The one place that touches private names of matplotlib's font manager (`_get_font`, and the modules `ft2font` and `os`
+as it and `_mathtext` call them; the same in 3.8 to 3.11). Where a name is missing, fonts stay files.
 """
 
 import functools
 import io
 import os
 import types
+from collections.abc import Callable
 
 _MAX_BYTES = 24_000_000      # of fonts read ahead; those over it are read when a program asks for them
 
@@ -62,7 +63,7 @@ def keep_in_memory() -> bool:
     Call once per process, before the first text is drawn.
     """
     import matplotlib
-    from matplotlib import font_manager
+    from matplotlib import _mathtext, font_manager
     original = getattr(getattr(font_manager, '_get_font', None), '__wrapped__', None)
     library = getattr(font_manager, 'ft2font', None)
     if original is None or library is None:
@@ -72,7 +73,7 @@ def keep_in_memory() -> bool:
 
     def open_font(file, *args, **kwargs):
         if isinstance(file, str | bytes | os.PathLike) and not isinstance(file, _FontFile):
-            path = os.fsdecode(file)
+            path = str(os.fsdecode(file))
             if path not in contents:
                 with open(path, 'rb') as opened:
                     contents[path] = opened.read()
@@ -87,10 +88,22 @@ def keep_in_memory() -> bool:
 
     # Backends that are imported from here on, those for PDF and PostScript among them, take it from there.
     font_manager.get_font = get_font_of_file
+    # Both ask whether a font is a file before they open it, which is denied where programs may open none.
+    font_manager.os = _mathtext.os = _system_with(contents)
     # The functions of the font manager look up `ft2font` there at each call; nothing else does.
     font_manager.ft2font = types.SimpleNamespace(**vars(library) | {'FT2Font': open_font})
     font_manager._get_font = functools.lru_cache(64)(original)
     return True
+
+
+def _system_with(files: dict[str, bytes]) -> types.SimpleNamespace:
+    """The module `os`, to whose `path` the given files exist."""
+    known = {name: functools.partial(_is_there, files, getattr(os.path, name)) for name in ('exists', 'isfile')}
+    return types.SimpleNamespace(**vars(os) | {'path': types.SimpleNamespace(**vars(os.path) | known)})
+
+
+def _is_there(files: dict[str, bytes], otherwise: Callable[[object], bool], path: object) -> bool:
+    return (isinstance(path, str) and str(path) in files) or otherwise(path)      # FontPath hashes as a pair
 
 
 def _read_ahead(fonts: list) -> dict[str, bytes]:
@@ -107,4 +120,6 @@ def _read_ahead(fonts: list) -> dict[str, bytes]:
         if size + len(content) <= _MAX_BYTES:
             contents[path] = content
             size += len(content)
-    return contents
+    # Links are not resolved where the file system cannot be asked.
+    real = {font.fname: os.path.realpath(font.fname) for font in fonts}
+    return contents | {name: contents[path] for name, path in real.items() if path in contents}

@@ -14,6 +14,8 @@ from recoder_jax.charts.operations import Operation, State
 
 PIXELS_PER_POINT = 100 / 72
 _MITER = 4.0            # Agg cuts miters at this many half line widths
+_FRAME_VERTICES = 10
+_FRAME_PIXELS = 1.0
 _CURVES = (Path.CURVE3, Path.CURVE4)
 
 Box = tuple[int, int, int, int]      # first row, row after the last, first column, column after the last
@@ -98,6 +100,22 @@ def _text_bounds(operation: Operation, height: int) -> tuple[float, ...]:
 
 
 _BOUNDS = {'p': _path_bounds, 'm': _marker_bounds, 'i': _image_bounds, 't': _text_bounds}
+
+
+def along_frame(operation: Operation, frames: np.ndarray) -> bool:
+    """Whether it strokes nothing but parts of the edges of one of the rectangles, [N, 4] as x0, y0, x1, y1.
+
+    That is what the frame of an axes looks like; data is clipped to it.
+    """
+    if operation.kind != 'p' or operation.args[2] is not None or not len(frames):
+        return False
+    path, affine, _ = operation.args
+    curved = path.codes is not None and np.isin(path.codes, _CURVES).any()
+    if curved or not 2 <= len(path.vertices) <= _FRAME_VERTICES:
+        return False
+    points = path.vertices @ affine[:2, :2].T + affine[:2, 2]
+    on = np.abs(points[:, None, [0, 1, 0, 1]] - frames) <= _FRAME_PIXELS          # [vertex, frame, side]
+    return bool((on[:-1] & on[1:]).any(2).all(0).any())
 
 
 def sort_of(operation: Operation) -> str:

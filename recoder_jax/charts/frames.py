@@ -121,6 +121,8 @@ def _frame(header: dict, body: memoryview, limits: Limits) -> Frame:
     if (status is Status.ok) != (figure is not None):
         raise ValueError(f'status {status.value} {"without" if figure is None else "with"} a figure')
     if figure is None:
+        if len(body):
+            raise ValueError(f'{len(body)} bytes after a result without a figure')
         return Frame(*said)
     if figure['body'] == 'draw_list':
         if len(body) > MAX_BODY:

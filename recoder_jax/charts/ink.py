@@ -12,7 +12,7 @@ import numpy as np
 from recoder_jax.charts.footprint import Box, packed
 
 NOBODY = 0
-CONTRAST = 6             # levels of 255 in one channel at which a change counts as ink
+CONTRAST = 10            # levels of 255 in one channel at which a change counts as ink
 _SEEN = 0.25
 _OPAQUE = 0.95
 _LAYERS = 6

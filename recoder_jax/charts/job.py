@@ -16,7 +16,6 @@ import matplotlib.pyplot as plt
 from recoder_jax.charts.execution import LOG_CHARACTERS, Limits, Status
 from recoder_jax.charts.picture import Picture, PictureTooLarge, take_picture
 from recoder_jax.charts.recorder import Recorder, seed_generators
-from recoder_jax.charts.tamper import Fingerprint
 
 PROGRAM_NAME = 'program.py'
 _FRAMES = 6
@@ -41,13 +40,13 @@ def run_program(program: str, recorder: Recorder, limits: Limits, seed: int, rep
     """
     random.seed(seed)
     seed_generators(seed)
-    fingerprint = Fingerprint()
     start = time.perf_counter()
     outcome = _outcome(program, recorder, limits, replay)
     picture = outcome.picture
     drawing = picture.draw_seconds + picture.elements_seconds if picture else 0.0
-    return replace(outcome, tampered=fingerprint.change(),
-                   execute_seconds=max(0.0, time.perf_counter() - start - drawing))
+    seconds = max(0.0, time.perf_counter() - start - drawing)
+    return replace(outcome, tampered=recorder.fingerprint.change() if recorder.fingerprint else '',
+                   execute_seconds=seconds)
 
 
 def _outcome(program: str, recorder: Recorder, limits: Limits, replay: bool) -> Outcome:

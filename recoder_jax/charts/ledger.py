@@ -63,8 +63,10 @@ class Ledger:
         boxes: for each axes, what its ink without ticks and their labels spans; None without such ink.
     """
 
-    def __init__(self, claims: Claims):
+    def __init__(self, claims: Claims, frames: np.ndarray):
+        """frames: rectangles that data is clipped to, [N, 4]."""
         self.claims = claims
+        self._frames = frames
         self.painters: dict[Painter, int] = {Painter(-1, -1): NOBODY}
         self.texts: list[DrawnLine] = []
         self.kinds = [set() for _ in claims.calls]
@@ -81,13 +83,15 @@ class Ledger:
         if axes >= len(self.claims.axes) or call >= len(self.claims.calls):
             raise Malformed('an operation is tagged with a claim that is not there')
         alpha = footprint.opacity(operation)
-        alpha = 1.0 if alpha >= 0.95 else round(alpha, 2)
+        alpha = 1.0 if alpha >= 0.95 else round(alpha, 4)
         if operation.tick:
             return Paint(self._number(Painter(axes, -1)), alpha, False)
         if operation.kind in 'to':
             return Paint(self._line(operation).painter, alpha, True)
         if call < 0:
             return Paint(self._number(Painter(axes, -1)), alpha, False)
+        if footprint.along_frame(operation, self._frames):
+            return Paint(NOBODY, alpha, False)
         colors = self._colors[call]
         painter = self._number(Painter(axes, call))
         if not colors:

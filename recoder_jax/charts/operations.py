@@ -170,7 +170,9 @@ class _Parser:
         gc._rgb = _color((r, g, b, a))
         gc._dashes = _number(dash_start), _dashes(dashes)
         gc._cliprect = None if clip is None else _clip(_list(clip, 4))
-        gc.clip = (None, None) if clip_path is None else (_at(self.paths, clip_path[0]), _at(self.affines, clip_path[1]))
+        gc.clip = None, None
+        if clip_path is not None:
+            gc.clip = _at(self.paths, clip_path[0]), _at(self.affines, clip_path[1])
         gc.hatch_path = None if hatch is None else _at(self.paths, hatch)
         gc._hatch = None if hatch is None else '/'
         gc._hatch_color = None if hatch_color is None else _color(hatch_color)
@@ -282,8 +284,10 @@ def _flag(value: object) -> bool:
 
 
 def _number(value: object, least: float = -1e12, most: float = 1e12) -> float:
-    if type(value) not in (int, float) or not least <= value <= most:
-        raise Malformed('a number is out of range')
+    if type(value) not in (int, float):
+        raise Malformed('a number is something else')
+    if not least <= value <= most:
+        raise Unreplayable(f'a number lies outside of {least:g} and {most:g}')
     return float(value)
 
 

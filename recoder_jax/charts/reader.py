@@ -15,7 +15,8 @@ from dataclasses import replace
 from recoder_jax.charts.chartmimic import ChartMimicElements
 from recoder_jax.charts.elements import Elements
 from recoder_jax.charts.execution import Execution, Limits, Status, failure
-from recoder_jax.charts.frames import MAX_HEADER, MAX_REASON, Ending, Frame, early_end, max_frame, parse_frame, pixels_of
+from recoder_jax.charts.frames import (
+    MAX_HEADER, MAX_REASON, Ending, Frame, early_end, max_frame, parse_frame, pixels_of)
 
 MODES = ('required', 'preferred', 'off')
 
@@ -91,7 +92,8 @@ class Reader:
             self.close()
             raise ReplayerLost(f'the answer of the replayer is malformed: {error}'[:MAX_REASON]) from None
         phases = replace(frame.phases, replay=time.perf_counter() - start)
-        return Execution(Status.ok, pixels, elements, '', seconds, replayed=True, tampered=frame.tampered, phases=phases)
+        return Execution(Status.ok, pixels, elements, '', seconds, replayed=True, tampered=frame.tampered,
+                         phases=phases)
 
     def _ask(self, draw_list: memoryview) -> bytearray:
         """The answer to a draw list; closes the socket before ReplayerLost, since an answer may still come."""

@@ -65,6 +65,7 @@ class Recorder:
         shown: the figure that was current at the last `pyplot.show`, or drawn after it.
         before_clear: called with a figure that was saved, before it is emptied.
         chartmimic: the hooks of the score mode of that name, where they are installed.
+        fingerprint: of the functions that a draw goes through, where it was taken.
     """
 
     calls: list[Call] = field(default_factory=list)
@@ -73,6 +74,7 @@ class Recorder:
     shown: matplotlib.figure.Figure | None = None
     before_clear: Callable[[matplotlib.figure.Figure], None] | None = None
     chartmimic: object | None = None
+    fingerprint: object | None = None
     _unwritten: dict[str, Callable[[], None]] = field(default_factory=dict)
     _depth: int = 0
     _ticks: int = 0

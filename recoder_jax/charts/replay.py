@@ -1,19 +1,23 @@
 """Draws a draw list on the trusted side's own renderer and keeps those claims whose ink is still there at the end.
 
 What an element needs:
-    text         an operation that draws the string outside of ticks, letters of at least 5 pixels, half of its ink
-                 surviving and standing out from the pixels around it, half of its extent inside canvas and clip
-    chart type   operations of a kind that fits the plotting function, tagged with that call only, and 8 surviving pixels
+    text         an operation that draws the string outside of ticks, letters of at least 5 pixels in a font in which
+                 letters are letters, half of its ink surviving and standing out from the pixels around it, half of
+                 its extent inside canvas and clip
+    chart type   operations of a kind that fits the plotting function, tagged with that call only, and 24 surviving
+                 pixels
     colour       an operation of the call that carries it, and 4 surviving pixels that show it
     colormap     surviving ink of the call whose colours lie on the map. Names this process has registered are looked
                  up; another map travels as its table and counts as three colours, its ends and its middle
-    layout       8 surviving pixels of the axes or of what is in it, in the order of its grid on the canvas
+    layout       8 surviving pixels of the axes or of what is in it, in the order of its grid on the canvas, not over
+                 another cell, and not over four times the cell's even share
 
-What remains forgeable: a mark can be claimed for any call whose kind of operation fits (a rectangle as a bar, a line
-as `plot`, a mesh as `pcolormesh`); a text can be tagged as part of a tick and is then not counted; a line drawn again
-over itself counts again while its edges still change (about four times); several grids can be claimed for one; of
-colormaps with the same colours (gray and its reverse) any can be claimed; an image counts with its greatest alpha. Each
-mark still has to be drawn and to be seen.
+What remains forgeable: a mark can be claimed for any call whose kind of operation fits (a rectangle as a bar, a grid
+line as `plot`, a mesh as `heatmap`); an axes can be claimed for a larger grid with uneven ratios, and several grids for
+one; a text can be tagged as part of a tick and is then not counted; a line drawn again over itself counts again while
+its edges still change (about four times); of colormaps with the same colours (gray and its reverse) any can be claimed;
+an image counts with its greatest alpha. Each mark still has to be drawn and to be seen. Elements of the mode
+`chartmimic` are not held against ink.
 """
 
 import warnings
@@ -37,6 +41,7 @@ from recoder_jax.charts.ledger import Ledger, Run
 from recoder_jax.charts.operations import DrawList, Malformed, Unreplayable, parse
 
 _DPI = 100
+_FRAMES = 256          # rectangles of axes that are looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +75,9 @@ def _replay(drawing: DrawList, claims: Claims, parser: MathTextParser) -> Replay
     renderer = _Renderer(drawing.width, drawing.height, _DPI)
     renderer.mathtext_parser = parser
     canvas = np.asarray(renderer.buffer_rgba())
-    ink, ledger = Ink(canvas), Ledger(claims)
+    clips = {tuple(operation.gc._cliprect.extents.tolist()) for operation in drawing.operations
+             if operation.gc._cliprect is not None}
+    ink, ledger = Ink(canvas), Ledger(claims, np.array(sorted(clips)).reshape(-1, 4)[:_FRAMES])
     for run in _runs(drawing, ledger, renderer):
         for operation in run.operations:
             _DRAW[operation.kind](renderer, operation.gc, operation.args)

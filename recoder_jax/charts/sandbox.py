@@ -12,6 +12,7 @@
 """
 
 import argparse
+import dataclasses
 import os
 import queue
 import shutil
@@ -27,6 +28,7 @@ from recoder_jax.charts.frames import Ending
 from recoder_jax.charts.reader import Reader, ReplayerLost
 from recoder_jax.charts.server import ForkServer, ServerLost, ServerSettings, Walls
 from recoder_jax.charts.tiers import LAYERS, NO_TIER, TIERS, report, summary
+from recoder_jax.charts.warm import names_science
 
 __all__ = ['Execution', 'Limits', 'Sandbox', 'Status']
 
@@ -65,7 +67,7 @@ class Sandbox:
         self._jobs: queue.SimpleQueue = queue.SimpleQueue()
         self._closed = False
         self._lock = threading.Lock()
-        settings = ServerSettings(limits, seed, isolation, replay, tier)
+        settings = ServerSettings(limits, seed, isolation, replay, tier, science=False)
         self._lanes = [_Lane(self._jobs, settings, self._folder) for _ in range(workers)]
         errors = [error for lane in self._lanes if (error := lane.started.result())]
         if errors:
@@ -93,7 +95,7 @@ class Sandbox:
     @property
     def server_pids(self) -> list[int]:
         """Process ids of the fork servers."""
-        return [lane.server.pid for lane in self._lanes if lane.server is not None]
+        return [server.pid for lane in self._lanes for server in lane.servers]
 
     def submit(self, program: str) -> Future[Execution]:
         """Queues a program. ValueError after `close`."""
@@ -150,71 +152,37 @@ class Sandbox:
         self.close()
 
 
-class _Lane(threading.Thread):
-    """Owns one fork server and feeds it; the thread that starts the server is the one that waits for it."""
+class _Post:
+    """A fork server and the reader of its results, replaced when one of them is lost. One thread owns it."""
 
-    def __init__(self, jobs: queue.SimpleQueue, settings: ServerSettings, folder: str):
-        super().__init__(name='sandbox', daemon=True)
-        self._jobs = jobs
+    def __init__(self, settings: ServerSettings, folder: str, stopping: threading.Event):
         self._settings = settings
         self._folder = folder
+        self._stopping = stopping
         self._reader = Reader(settings.limits, settings.replay)
-        self._stopping = threading.Event()
         self.server: ForkServer | None = None
-        self.walls = Walls(dict.fromkeys(LAYERS, False), 'none')
-        self.started: Future[str] = Future()      # '' or why not
-        self.start()
+        self.walls = Walls(dict.fromkeys(LAYERS, False), NO_TIER)
 
-    def stop(self) -> None:
-        """Ends a running program; the thread ends with the next None it gets."""
-        self._stopping.set()
-        server = self.server
-        if server is not None:
-            server.kill()
-
-    def run(self) -> None:
+    def run(self, program: bytes) -> tuple[Execution, Ending]:
+        """Runs a program; an exception when the server was lost, and then the next call starts another."""
         try:
-            self._serve()
-            self.started.set_result('')
-        except Exception as error:                # the caller waits for an answer and turns it into a sentence
-            self.started.set_result(str(error) or type(error).__name__)
-        while (job := self._jobs.get()) is not None:
-            program, future = job
-            if future.set_running_or_notify_cancel():
-                future.set_result(self._execute(program))
-        self._drop()
-
-    def _execute(self, program: bytes) -> Execution:
-        """Runs a program; once more when its server or its process was killed from outside."""
-        reason = ''
-        for _ in range(2):
-            if self._stopping.is_set():
-                return failure(Status.killed, 'the sandbox was closed')
-            try:
-                self._serve()
-                frame, ending = self.server.run(program)
-                execution = self._read(frame, ending)
-            except Exception as error:            # whatever went wrong, the caller gets an Execution
-                self._drop()
-                reason = f'{type(error).__name__}: {error}'
-                continue
-            if execution.status is not Status.killed or ending.code != -signal.SIGKILL:
-                return execution
-            reason = execution.log
-        if self._stopping.is_set():
-            return failure(Status.killed, 'the sandbox was closed')
-        return failure(Status.internal, reason) if self.server is None else failure(Status.killed, reason)
+            self.serve()
+            frame, ending = self.server.run(program)
+            return self._read(frame, ending), ending
+        except Exception:
+            self.drop()
+            raise
 
     def _read(self, frame: bytes, ending: Ending) -> Execution:
         """The execution of a frame; one that ends every replayer it meets has none."""
-        for attempt in range(_REPLAYS):
+        for _ in range(_REPLAYS):
             try:
                 return self._reader.read(frame, ending)
             except ReplayerLost:
                 self._reader.attach(self.server.start_replayer())
         return failure(Status.output, 'the figure could not be replayed', ending.seconds)
 
-    def _serve(self) -> None:
+    def serve(self) -> None:
         """Makes sure that a server and its replayer are ready; ServerLost or ServerRefused when none starts."""
         for attempt in range(_STARTS):
             if self.server is not None:
@@ -225,15 +193,80 @@ class _Lane(threading.Thread):
                 if self._settings.replay != 'off':
                     self._reader.attach(self.server.start_replayer())
             except ServerLost:
-                self._drop()
+                self.drop()
                 if attempt == _STARTS - 1 or self._stopping.is_set():
                     raise
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
+        """Ends the server."""
         self._reader.close()
         server, self.server = self.server, None
         if server is not None:
             server.close()
+
+
+class _Lane(threading.Thread):
+    """Feeds one program at a time to its posts; the thread that starts a server is the one that waits for it.
+
+    Programs that name a module of `warm.SCIENCE` go to a fork server that has imported those, which is started for the
+    first of them. The others are spared its memory: forks and ends of a process are cheaper where there is less.
+    """
+
+    def __init__(self, jobs: queue.SimpleQueue, settings: ServerSettings, folder: str):
+        super().__init__(name='sandbox', daemon=True)
+        self._jobs = jobs
+        self._stopping = threading.Event()
+        self._plain = _Post(settings, folder, self._stopping)
+        self._science = _Post(dataclasses.replace(settings, science=True), folder, self._stopping)
+        self.started: Future[str] = Future()      # '' or why not
+        self.start()
+
+    @property
+    def walls(self) -> Walls:
+        """Of the server for most programs; the other one has the same."""
+        return self._plain.walls
+
+    @property
+    def servers(self) -> list[ForkServer]:
+        """The fork servers that run."""
+        found = [post.server for post in (self._plain, self._science)]
+        return [server for server in found if server is not None]
+
+    def stop(self) -> None:
+        """Ends a running program; the thread ends with the next None it gets."""
+        self._stopping.set()
+        for server in self.servers:
+            server.kill()
+
+    def run(self) -> None:
+        try:
+            self._plain.serve()
+            self.started.set_result('')
+        except Exception as error:                # the caller waits for an answer and turns it into a sentence
+            self.started.set_result(str(error) or type(error).__name__)
+        while (job := self._jobs.get()) is not None:
+            program, future = job
+            if future.set_running_or_notify_cancel():
+                future.set_result(self._execute(program))
+        self._plain.drop()
+        self._science.drop()
+
+    def _execute(self, program: bytes) -> Execution:
+        """Runs a program; once more when its server or its process was killed from outside."""
+        post = self._science if names_science(program) else self._plain
+        end = failure(Status.killed, 'the sandbox was closed')
+        for _ in range(2):
+            if self._stopping.is_set():
+                return failure(Status.killed, 'the sandbox was closed')
+            try:
+                execution, ending = post.run(program)
+            except Exception as error:            # whatever went wrong, the caller gets an Execution
+                end = failure(Status.internal, f'{type(error).__name__}: {error}')
+                continue
+            if execution.status is not Status.killed or ending.code != -signal.SIGKILL:
+                return execution
+            end = execution
+        return failure(Status.killed, 'the sandbox was closed') if self._stopping.is_set() else end
 
 
 def main() -> int:

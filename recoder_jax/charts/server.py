@@ -42,6 +42,7 @@ class ServerSettings:
         limits: bounds of a program.
         seed: of the generators of a program.
         isolation, replay, tier: as `sandbox.Sandbox` takes them.
+        science: whether it imports the modules of `warm.SCIENCE`.
     """
 
     limits: Limits
@@ -49,6 +50,7 @@ class ServerSettings:
     isolation: str
     replay: str
     tier: str | None
+    science: bool
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@
 import contextlib
 import gc
 import importlib
+import re
 import warnings
 from collections.abc import Sequence
 
@@ -20,14 +21,21 @@ MODULES = (
     'matplotlib.tri', 'matplotlib.widgets', 'calendar', 'csv', 'datetime', 'io', 'itertools', 'math', 'random',
     'statistics', 'string', 'textwrap', 'numpy.random', 'numpy.ma', 'numpy.fft', 'numpy.polynomial')
 # Importing these takes a program 0.1 to 0.7 s each. There before the fork, they make each fork and end of a process
-# dearer, by about a twentieth of a small program: measured 1.48 against 1.41 times the time of one warm process.
+# dearer, by about a twentieth of a small program; so programs that name one run in a fork server of their own.
 SCIENCE = (
-    'scipy.interpolate', 'scipy.ndimage', 'scipy.signal', 'scipy.stats', 'pandas', 'pandas.plotting', 'networkx', 'seaborn',
-    'squarify', 'matplotlib_venn')
+    'scipy.interpolate', 'scipy.ndimage', 'scipy.signal', 'scipy.stats', 'pandas', 'pandas.plotting', 'networkx',
+    'seaborn', 'squarify', 'matplotlib_venn')
+_PACKAGES = sorted({name.partition('.')[0] for name in SCIENCE})
+_NAMES_SCIENCE = re.compile(r'\b({})\b'.format('|'.join(_PACKAGES)).encode())
 _MAX_PIXELS = 1_000_000
 
 
-def warm_up(science: bool = True):
+def names_science(program: bytes) -> bool:
+    """Whether the text of a program names a package of SCIENCE. One that imports it unnamed only takes longer."""
+    return _NAMES_SCIENCE.search(program) is not None
+
+
+def warm_up(science: bool):
     """Imports what programs import, with `science` also SCIENCE, draws what they draw, and settles the memory.
 
     Returns the module `job` and an installed Recorder. The imports stand here because namespaces have to be entered
@@ -40,12 +48,14 @@ def warm_up(science: bool = True):
     from recoder_jax.charts import heap, job, picture, replayer, warm_figures
     from recoder_jax.charts.chartmimic_recorder import ChartMimicRecorder
     from recoder_jax.charts.recorder import Recorder
+    from recoder_jax.charts.tamper import Fingerprint
 
     import_modules((*MODULES, *SCIENCE) if science else MODULES)
     recorder = Recorder()
     recorder.install()
     recorder.chartmimic = ChartMimicRecorder()
     recorder.chartmimic.install()
+    recorder.fingerprint = Fingerprint()
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         for figure in warm_figures.warm_figures():

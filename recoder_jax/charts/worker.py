@@ -40,7 +40,7 @@ def main() -> None:
     isolation = Isolation(limits, settings['scratch'], os.environ['MPLCONFIGDIR'], settings['tier'])
     isolation.confine_server(lambda process: control.sendall(process.to_bytes(4, 'little')))
     os.environ['HOME'] = os.environ['TMPDIR'] = isolation.scratch
-    job, recorder = warm.warm_up()
+    job, recorder = warm.warm_up(settings['science'])
     _forget_own_source()
     isolation.seal_server(warm.font_folders())
     empty_directory(isolation.scratch)

@@ -35,6 +35,11 @@ class Instruction:
             found += re.findall(r"[\w.\-]+", match[1] or match[2]) if match else []
         return found
 
+    @property
+    def number(self) -> int:
+        """Of a parameter."""
+        return int(re.match(r"\((\d+)\)", self.rest)[1])
+
 
 @dataclasses.dataclass(frozen=True)
 class Traffic:
@@ -98,7 +103,7 @@ def instruction(line: str) -> Instruction:
     start = right.index("(")
     end = start + closing(right[start:])
     operands = tuple(re.findall(r"%([\w.\-]+)", right[start:end]))
-    rest = right[start:] if right.startswith("constant") else right[end:]
+    rest = right[start:] if right.startswith(("constant", "parameter")) else right[end:]
     return Instruction(left.removeprefix("%"), right[:start], shape, operands, rest)
 
 
@@ -172,32 +177,45 @@ def touched(one: Instruction, table: dict[str, Instruction], program: dict[str, 
     if one.opcode == "dynamic-update-slice":
         return 2 * size(operands[1], memory=True)
     if one.opcode == "fusion":
-        return fusion_bytes(one, operands, program[one.called("calls")[0]])
+        return fusion_bytes(one, operands, program)
     if one.opcode == "slice-start":
         return size(parts(one.shape)[1]) + size(parts(one.shape)[1], memory=True)
     result = parts(one.shape)[0 if one.opcode == "copy-start" else 1] if one.opcode.endswith("-start") else one.shape
     return size(result, memory=True) + sum(size(shape, memory=True) for shape in operands)
 
 
-def fusion_bytes(one: Instruction, operands: list[str], body: list[Instruction]) -> float:
-    """Memory traffic of a fusion: operands that its body only slices count by the slices, results updated in place by the update."""
+def fusion_bytes(one: Instruction, operands: list[str], program: dict[str, list[Instruction]]) -> float:
+    """Memory traffic of a fusion: operands that it only slices count by the slices, results updated in place by the update."""
+    body = program[one.called("calls")[0]]
     table = {inner.name: inner for inner in body}
-    updates = [inner for inner in body if inner.opcode == "dynamic-update-slice"]
-    total, in_place = 0.0, 0.0
+    total, written = 0.0, size(one.shape, memory=True)
     for inner in body:
-        if inner.opcode != "parameter":
-            continue
-        shape = operands[int(re.search(r"\d+", inner.rest or "0")[0])] if inner.rest else inner.shape
-        uses = [user for user in body if inner.name in user.operands]
-        whole = size(shape, memory=True)
-        if uses and all(user.opcode in ("dynamic-slice", "slice", "gather") and user.operands[0] == inner.name for user in uses):
-            whole = min(whole, sum(size(user.shape) for user in uses))
-        elif uses and all(user in updates and user.operands[0] == inner.name for user in uses):
-            in_place += whole
-            whole = 0.0
-        total += whole
-    written = size(one.shape, memory=True)
-    if in_place:
-        changed = sum(size(table[update.operands[1]].shape) for update in updates if update.operands[1] in table)
-        written = max(0.0, written - in_place) + changed
-    return total + written
+        if inner.opcode == "parameter":
+            whole = size(operands[inner.number], memory=True)
+            total += min(whole, read(inner, body, program))
+            if whole and any(user.opcode == "dynamic-update-slice" and user.operands[0] == inner.name for user in body):
+                written -= whole
+    updates = sum(size(table[user.operands[1]].shape) for user in body if user.opcode == "dynamic-update-slice" and user.operands[1] in table)
+    return total + max(written, 0.0) + updates
+
+
+def read(one: Instruction, body: list[Instruction], program: dict[str, list[Instruction]]) -> float:
+    """Bytes that the users of a value inside a fusion read of it: slices of it, or all of it. What is updated in place is not read."""
+    whole = size(one.shape)
+    users = [user for user in body if one.name in user.operands]
+    if not users:
+        return whole
+    total = 0.0
+    for user in users:
+        first = user.operands[0] == one.name
+        if first and user.opcode in ("dynamic-slice", "slice", "gather"):
+            total += size(user.shape)
+        elif first and user.opcode == "bitcast":
+            total += read(user, body, program)
+        elif user.opcode == "fusion":
+            inner = program[user.called("calls")[0]]
+            places = [place for place, name in enumerate(user.operands) if name == one.name]
+            total += sum(read(parameter, inner, program) for parameter in inner if parameter.opcode == "parameter" and parameter.number in places)
+        elif not (first and user.opcode == "dynamic-update-slice"):
+            return whole
+    return min(whole, total)

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from recoder_jax.models.qwen2_5_vl.attention import Past
+from recoder_jax.sharding import constrain
 
 
 @jax.tree_util.register_dataclass
@@ -65,6 +66,8 @@ def branch(cache: Cache, group: int, slots: int) -> Cache:
     prefix_valid = jnp.concatenate([past.prefix_valid, past.suffix_valid[:, 0]], axis=1)
     layers, charts, heads, _, head_dim = prefix_k.shape
     suffix = jnp.zeros((layers, charts, group, heads, slots, head_dim), prefix_k.dtype)
+    # nothing that the compiler sees says where empty slots belong; without this they are whole on every device
+    suffix = constrain(suffix, ("layers", "batch", None, "kv_heads", None, None))
     return Cache(
         past=Past(
             prefix_k=prefix_k, prefix_v=prefix_v, prefix_valid=prefix_valid,
