@@ -67,6 +67,7 @@ def traffic(text: str) -> Traffic:
                 kind = "reduce-scatter" if "reduce-scatter" in name else kind
                 sent[kind] += times * wire_bytes(kind, one, table)
                 counts[kind] += times
+                seen[0] += times * touched(one, table, program) if fused else 0.0
             if not fused:
                 seen[0] += times * touched(one, table, program)
             if one.opcode == "while":
@@ -188,7 +189,8 @@ def fusion_bytes(one: Instruction, operands: list[str], program: dict[str, list[
     """Memory traffic of a fusion: operands that it only slices count by the slices, results updated in place by the update."""
     body = program[one.called("calls")[0]]
     table = {inner.name: inner for inner in body}
-    total, written = 0.0, size(one.shape, memory=True)
+    results = [table[name] for name in body[-1].operands if name in table] if body[-1].opcode == "tuple" else [one]
+    total, written = 0.0, sum(size(result.shape, memory=True) for result in results if not passes(result))
     for inner in body:
         if inner.opcode == "parameter":
             whole = size(operands[inner.number], memory=True)
@@ -197,6 +199,11 @@ def fusion_bytes(one: Instruction, operands: list[str], program: dict[str, list[
                 written -= whole
     updates = sum(size(table[user.operands[1]].shape) for user in body if user.opcode == "dynamic-update-slice" and user.operands[1] in table)
     return total + max(written, 0.0) + updates
+
+
+def passes(one: Instruction) -> bool:
+    """Whether a result of a fusion is nothing that the fusion computes: an operand handed on, or a collective under way through it."""
+    return one.opcode in ("parameter", *COLLECTIVES) or "AsyncCollective" in one.rest
 
 
 def read(one: Instruction, body: list[Instruction], program: dict[str, list[Instruction]]) -> float:
@@ -216,6 +223,6 @@ def read(one: Instruction, body: list[Instruction], program: dict[str, list[Inst
             inner = program[user.called("calls")[0]]
             places = [place for place, name in enumerate(user.operands) if name == one.name]
             total += sum(read(parameter, inner, program) for parameter in inner if parameter.opcode == "parameter" and parameter.number in places)
-        elif not (first and user.opcode == "dynamic-update-slice"):
+        elif not (user.opcode == "tuple" or passes(user) or first and user.opcode == "dynamic-update-slice"):
             return whole
     return min(whole, total)
