@@ -299,6 +299,15 @@ def kill_new_child(server, others):
     raise AssertionError('the server has no new child')
 
 
+def test_programs_that_name_a_heavy_library_run_where_it_is_imported():
+    plain = 'import matplotlib.pyplot as plt\nplt.plot([1, 2])'
+    with Sandbox(workers=1, replay='off') as sandbox:
+        assert sandbox.execute(plain).ok and len(sandbox.server_pids) == 1
+        assert sandbox.execute('import sys\nassert "sci" "py" not in sys.modules\n' + plain).ok      # not named
+        assert sandbox.execute('import sys\nassert "scipy.stats" in sys.modules\n' + plain).ok
+        assert len(sandbox.server_pids) == 2
+
+
 def test_a_stopped_server_is_replaced():
     with Sandbox(workers=1, limits=Limits(seconds=1)) as pool:
         stopped = pool.server_pids[0]
