@@ -3,6 +3,7 @@
 from setuptools import find_packages, setup
 
 JAX = "jax>=0.10,<0.11.1"
+TPU = JAX.replace("jax", "jax[tpu]", 1)  # brings libtpu, which also compiles for a TPU that is not there
 
 # What programs of chart data sets import besides matplotlib, numpy and scipy. The sandbox offers what is installed.
 CHARTS = ["seaborn>=0.13", "pandas>=2.2", "networkx>=3.2", "squarify>=0.4.4", "matplotlib-venn>=1.1"]
@@ -41,8 +42,8 @@ setup(
     ],
     extras_require={
         "charts": CHARTS,
-        "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "torch==2.13.0", *CHARTS],
-        "tpu": [JAX.replace("jax", "jax[tpu]", 1)],
+        "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "torch==2.13.0", TPU, *CHARTS],
+        "tpu": [TPU],
         "cuda": [JAX.replace("jax", "jax[cuda13]", 1)],
     },
 )

@@ -90,7 +90,7 @@ def as_text(plan: Plan) -> str:
         seconds = plan.seconds(update)
         if seconds is not None:
             unknown = any(step.compiled.refused for step in plan.steps if (step.name == "update") == update)
-            lines.append(f"{name} of batch.size {plan.planned.config.batch.size}: {seconds:.2f} s at the roofline{' or more' if unknown else ''}")
+            lines.append(f"{name} of batch.size {plan.planned.config.batch.size}: {seconds:.4g} s at the roofline{' or more' if unknown else ''}")
     lines += ["", ASSUMPTIONS, "", "fits" if plan.fits else "does not fit"]
     return "\n".join(lines)
 
@@ -135,7 +135,7 @@ def over_topologies(plans: list[Plan]) -> str:
     rows = [("topology", "chips", "fits", "fullest step", "GiB a chip", "of", "rollout s", "update s", "update bound")]
     for plan in plans:
         fullest, times = max(plan.steps, key=peak), plan.times()
-        seconds = [f"{value:.2f}" if (value := plan.seconds(update)) is not None else "-" for update in (False, True)]
+        seconds = [f"{value:.4g}" if (value := plan.seconds(update)) is not None else "-" for update in (False, True)]
         bound = times["update"].bound if times.get("update") else "-"
         of = f"{plan.chip.memory / GIB:.2f}" if plan.chip else "-"
         rows.append((plan.topology, str(plan.chips), "yes" if plan.fits else "no", fullest.name, f"{peak(fullest) / GIB:.2f}", of, *seconds, bound))
