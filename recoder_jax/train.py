@@ -72,6 +72,7 @@ def train(config: ConfigDict, workdir: str) -> None:
             handed = time.perf_counter()
             state, measured, gradient_norm = learner.step(state, batch)
             metrics = lesson.metrics | update_metrics(measured, gradient_norm, float(learner.rate(step * config.objective.updates)), rl)
+            del batch  # or it would lie on the devices during the next rollout
             ended = time.perf_counter()
             metrics |= {"time/update": ended - handed, "time/step": ended - began}
             metrics["throughput/trained_tokens_per_s"] = metrics["batch/trained_tokens"] / (ended - handed)

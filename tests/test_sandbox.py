@@ -308,6 +308,20 @@ def test_programs_that_name_a_heavy_library_run_where_it_is_imported():
         assert len(sandbox.server_pids) == 2
 
 
+def test_a_server_lost_while_another_works_leaves_nothing():
+    plain = 'import matplotlib.pyplot as plt\nplt.plot([1, 2])'
+    with Sandbox(workers=1) as sandbox:
+        assert sandbox.execute('import scipy.stats\n' + plain).ok
+        before = len(os.listdir('/proc/self/fd'))
+        first, second = sandbox.server_pids
+        os.kill(second, signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while len(sandbox.server_pids) == 2 and time.monotonic() < deadline:
+            assert sandbox.execute(plain).ok
+        assert sandbox.server_pids == [first]
+        assert len(os.listdir('/proc/self/fd')) < before
+
+
 def test_a_stopped_server_is_replaced():
     with Sandbox(workers=1, limits=Limits(seconds=1)) as pool:
         stopped = pool.server_pids[0]

@@ -248,6 +248,9 @@ class _Lane(threading.Thread):
             program, future = job
             if future.set_running_or_notify_cancel():
                 future.set_result(self._execute(program))
+            for post in (self._plain, self._science):      # one that was lost while the other one worked
+                if post.server is not None and post.server.ended:
+                    post.drop()
         self._plain.drop()
         self._science.drop()
 

@@ -85,6 +85,11 @@ class ForkServer:
         """Process id of the fork server; that of the process it starts from until it has told its own."""
         return self._pid or self._process.pid
 
+    @property
+    def ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._process.poll() is not None
+
     def walls(self) -> Walls:
         """What holds; waits until the server is ready. ServerLost when it does not start, ServerRefused."""
         deadline = time.monotonic() + _START_SECONDS
