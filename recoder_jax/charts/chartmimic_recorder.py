@@ -179,7 +179,7 @@ class ChartMimicRecorder:
             chart_types=tuple(counts[:MAX_CHART_TYPES]),
             colors=tuple(sorted(self._colors())[:MAX_COLORS]),
             placed=tuple(sorted(self._placed())),
-            size=tuple(map(float, figure.get_size_inches())),
+            size=tuple(float(side) if abs(side) <= MAX_PLACE else 0.0 for side in figure.get_size_inches()),
         )
 
     def _lines(self, figure: matplotlib.figure.Figure) -> Iterator[str]:
@@ -199,7 +199,7 @@ class ChartMimicRecorder:
         for text, drawn in self._texts:
             with suppress(Exception):                  # places can be of any unit
                 x, y = (float(value) for value in text.get_unitless_position())
-                if (name := drawn.strip().lower()[:MAX_TEXT_LENGTH]) and max(abs(x), abs(y)) <= MAX_PLACE:
+                if (name := drawn.strip().lower()[:MAX_TEXT_LENGTH]) and abs(x) <= MAX_PLACE and abs(y) <= MAX_PLACE:
                     yield name, x, y
 
     def _colors(self) -> set[tuple[str, str]]:
