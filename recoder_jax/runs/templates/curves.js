@@ -4,11 +4,12 @@
 const WIDTH = 400, HEIGHT = 190, LEFT = 42, RIGHT = 8, TOP = 18, BOTTOM = 18;
 const reinforced = stage => 'reward/total' in stage.values;
 const PANELS = [
-  ['Reward', /^reward\/(?!group_std$|equal_groups$)/],
+  ['Reward', /^reward\/(?!group_std$|equal_groups$|unjudged$|dropped_groups$)/],
   ['Executed, by turn', /^turn\d+\/executed$/],
   ['Low-level, by turn', /^turn\d+\/low_level$/],
   ['Average improvement', /^correction\/average_improvement$/],
   ['Improve, degrade and repeat rate', /^correction\/(improve|degrade|repeat)_rate$/],
+  ['How programs end', /^sandbox\//],
   ['Loss, supervised', /^loss\/total$/, stage => !reinforced(stage)],
   ['Loss, reinforcement', /^loss\/total$/, reinforced],
   ['Learning rate', /^optimizer\/lr$/],
