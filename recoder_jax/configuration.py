@@ -35,7 +35,7 @@ NOT_NEGATIVE = (
 )
 CHOICES = {
     "kind": ("sft", "rl"),
-    "model.preset": ("tiny", "3b", "7b", "72b"),
+    "model.preset": ("tiny", "100m", "3b", "7b", "72b"),
     "model.dtype": ("float32", "bfloat16"),
     "model.param_dtype": ("float32", "bfloat16"),
     "data.trained_turns": ("all", "last"),
@@ -69,7 +69,7 @@ def add_policy(config: ml_collections.ConfigDict) -> None:
     config.steps = 1000  # updates
 
     config.model = ml_collections.ConfigDict()
-    config.model.preset = "tiny"  # tiny, 3b, 7b or 72b
+    config.model.preset = "tiny"  # tiny, 100m, 3b, 7b or 72b
     config.model.dtype = "float32"  # of activations
     config.model.param_dtype = "float32"  # of parameters and optimizer moments
     config.model.remat = False  # recompute blocks in the backward pass instead of keeping their activations

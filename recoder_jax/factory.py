@@ -25,6 +25,8 @@ from recoder_jax.rollout.play import Plan, Player
 from recoder_jax.sampling.engine import Buckets, Sampler
 from recoder_jax.sharding import make_mesh, shardings
 
+OWN_SIZES = ("tiny", "100m")  # presets of ours, which have an output for each id of their tokenizer
+
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
@@ -62,10 +64,10 @@ def encoder_of(config: ml_collections.ConfigDict) -> Encoder:
 
 
 def policy_of(config: ml_collections.ConfigDict) -> Policy:
-    """The policy that a config describes. The tiny one has an output for each id of its tokenizer."""
+    """The policy that a config describes."""
     encoder, model = encoder_of(config), config.model
     sizes = dataclasses.replace(
-        preset(model.preset, vocab=encoder.vocab_size if model.preset == "tiny" else None, image_id=encoder.image_id),
+        preset(model.preset, vocab=encoder.vocab_size if model.preset in OWN_SIZES else None, image_id=encoder.image_id),
         end_id=encoder.end_id, pad_id=encoder.pad_id, vision_start_id=encoder.vision_start_id, vision_end_id=encoder.vision_end_id,
         dtype=model.dtype, param_dtype=model.param_dtype, remat=model.remat, unroll=model.unroll,
     )

@@ -144,9 +144,10 @@ class Config:
 
 
 def preset(name: str, vocab: int | None = None, image_id: int | None = None) -> Config:
-    """One of 'tiny', '3b', '7b', '72b'; `vocab` and `image_id` replace the preset's (the tokenizer decides them).
+    """One of 'tiny', '100m', '3b', '7b', '72b'; `vocab` and `image_id` replace the preset's (the tokenizer decides them).
 
-    3b, 7b: the published configs. 72b: vision intermediate 3456. tiny: 1.3 M weights, float32, for CPUs.
+    3b, 7b: the published configs. 72b: vision intermediate 3456. tiny: 1.3 M weights, 100m: 108 M, both float32,
+    with the tiny tokenizer.
     """
     if name not in _presets():
         raise ValueError(f'Unknown policy size {name!r}; choose one of {", ".join(_presets())}.')
@@ -164,8 +165,17 @@ def _presets() -> dict[str, Config]:
         image_id=5, video_id=6, vision_start_id=3, vision_end_id=4, end_id=2, pad_id=0,
         dtype='float32', param_dtype='float32',
     )  # fmt: skip
+    small = Config(
+        VisionConfig(depth=8, hidden=512, heads=8, intermediate=1408, output=768, full_attention=(3, 7)),
+        TextConfig(
+            vocab=1024, hidden=768, layers=12, heads=12, kv_heads=4, intermediate=2048, mrope_section=(8, 12, 12), tied=True
+        ),
+        image_id=5, video_id=6, vision_start_id=3, vision_end_id=4, end_id=2, pad_id=0,
+        dtype='float32', param_dtype='float32',
+    )  # fmt: skip
     return {
         'tiny': tiny,
+        '100m': small,
         '3b': Config(
             VisionConfig(output=2048),
             TextConfig(vocab=151936, hidden=2048, layers=36, heads=16, kv_heads=2, intermediate=11008, tied=True),
