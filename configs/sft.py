@@ -9,9 +9,10 @@ Command   python -m recoder_jax.train --config=configs/sft.py --workdir=runs/7b/
 """
 
 from recoder_jax.configuration import defaults
+from recoder_jax.hardware import adapted
 
 
-def get_config():
+def get_config(on: str = "v5p-128"):
     config = defaults()
     config.name = "7B SFT"
     config.kind = "sft"
@@ -20,21 +21,21 @@ def get_config():
     config.model.preset = "7b"
     config.model.dtype = "bfloat16"
     config.model.param_dtype = "float32"  # ours: bfloat16 parameters lose updates of this size
-    config.model.remat = True
+    config.model.remat = "blocks"
     config.tokenizer = "policies/7b/tokenizer"
     config.image.min_pixels = 4 * 28 * 28  # ours
     config.image.max_pixels = 1280 * 28 * 28  # ours: about 1.0 Mpixel
 
-    config.mesh.data = 1
-    config.mesh.fsdp = -1  # all devices
+    adapted(config, on)  # ours: machine, and with a comma another policy: v5e-256, 3b; recoder_jax/hardware.py
 
     config.data.name = "chart2code_160k"
 
     config.batch.size = 128  # paper
-    config.batch.micro_batches = 2  # ours
-    config.batch.rows = 64
     config.batch.row_tokens = 4096
-    config.batch.logit_chunk = 256
+    config.batch.least_trained = 2048
+    config.batch.least_images = config.batch.rows
+    config.batch.least_windows = 96  # holds an image of 1.0 Mpixel up to 3 : 1
+    config.batch.logit_chunk = 1024
 
     config.optimizer.learning_rate = 1e-5  # paper
     config.optimizer.warmup = 40  # ours, 3 %

@@ -13,9 +13,10 @@ Command   python -m recoder_jax.train --config=configs/stage1_shared_first_turn.
 """
 
 from recoder_jax.configuration import defaults
+from recoder_jax.hardware import adapted
 
 
-def get_config():
+def get_config(on: str = "v5p-128"):
     config = defaults()
     config.name = "7B RL stage 1"
     config.kind = "rl"
@@ -24,13 +25,12 @@ def get_config():
     config.model.preset = "7b"
     config.model.dtype = "bfloat16"
     config.model.param_dtype = "float32"  # ours: updates of rate 1e-6 vanish in bfloat16
-    config.model.remat = True
+    config.model.remat = "blocks"
     config.tokenizer = "policies/7b/tokenizer"
     config.image.min_pixels = 4 * 28 * 28
     config.image.max_pixels = 1280 * 28 * 28
 
-    config.mesh.data = 1
-    config.mesh.fsdp = -1
+    adapted(config, on)  # ours: machine, and with a comma another policy: v5e-256, 3b; recoder_jax/hardware.py
 
     config.data.name = "chart2code_160k"
 
@@ -45,10 +45,11 @@ def get_config():
     config.rollout.eta = 0.0  # paper
 
     config.batch.size = 128  # paper
-    config.batch.micro_batches = 2
-    config.batch.rows = 64
     config.batch.row_tokens = 40960  # prefix once and 8 suffixes
-    config.batch.logit_chunk = 256
+    config.batch.least_trained = 8192
+    config.batch.least_images = 9 * config.batch.rows
+    config.batch.least_windows = 96  # holds an image of 1.0 Mpixel up to 3 : 1
+    config.batch.logit_chunk = 1024
 
     config.optimizer.learning_rate = 1e-6  # paper
     config.optimizer.schedule = "constant"  # ours

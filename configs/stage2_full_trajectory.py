@@ -13,9 +13,10 @@ Command   python -m recoder_jax.train --config=configs/stage2_full_trajectory.py
 """
 
 from recoder_jax.configuration import defaults
+from recoder_jax.hardware import adapted
 
 
-def get_config():
+def get_config(on: str = "v5p-128"):
     config = defaults()
     config.name = "7B RL stage 2"
     config.kind = "rl"
@@ -24,13 +25,12 @@ def get_config():
     config.model.preset = "7b"
     config.model.dtype = "bfloat16"
     config.model.param_dtype = "float32"  # ours: updates of rate 1e-6 vanish in bfloat16
-    config.model.remat = True
+    config.model.remat = "blocks"
     config.tokenizer = "policies/7b/tokenizer"
     config.image.min_pixels = 4 * 28 * 28
     config.image.max_pixels = 1280 * 28 * 28
 
-    config.mesh.data = 1
-    config.mesh.fsdp = -1
+    adapted(config, on)  # ours: machine, and with a comma another policy: v5e-256, 3b; recoder_jax/hardware.py
 
     config.data.name = "chart2code_160k"
 
@@ -45,11 +45,12 @@ def get_config():
     config.rollout.eta = 0.0  # paper
 
     config.batch.size = 128  # paper
-    config.batch.micro_batches = 8
-    config.batch.rows = 64
-    config.batch.row_tokens = 24576
-    config.batch.suffixes = 2  # two dialogues of at most 9.7k tokens beside each other
-    config.batch.logit_chunk = 256
+    config.batch.row_tokens = 40960  # the prompt and four suffixes of two turns
+    config.batch.least_trained = 8192
+    config.batch.least_images = 5 * config.batch.rows
+    config.batch.least_windows = 96  # holds an image of 1.0 Mpixel up to 3 : 1
+    config.batch.suffixes = 4
+    config.batch.logit_chunk = 1024
 
     config.optimizer.learning_rate = 1e-6  # paper
     config.optimizer.schedule = "constant"  # ours

@@ -49,6 +49,7 @@ def correct(options: argparse.Namespace) -> None:
             feedback_tokens=config.rollout.feedback_tokens, temperature=options.temperature,
         )
         print(f"{policy.config.parameters() / 1e6:.2f} M parameters, {options.turns} turns over {options.image}", flush=True)
+        params = player.sampler.load(params)
         groups, _ = player.play(params, [Chart(Path(options.image).name, image, "")], plan, options.seed, 0)
     write(groups, image, out, options)
 

@@ -48,11 +48,12 @@ def evaluate(config: ConfigDict, workdir: str) -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(mesh))
         sandbox = stack.enter_context(factory.sandbox_of(config))
-        judge = stack.enter_context(factory.judge_of(config))
+        judge = stack.enter_context(factory.judge_of(config, mesh))
         policy, params = factory.trained_policy(workdir, config, mesh)
         reward = factory.mixture_of(config, judge)
         player = factory.player_of(policy, sandbox, reward, mesh, factory.goldens_of(config))
         chosen = [charts[index] for index in range(options.charts)]
+        params = player.sampler.load(params)
         groups = play_benchmark(player, params, chosen, plan, options.batch, config.seed, f"{name}, evaluation")
     benchmark = f"{options.data}, {options.split}, {options.charts} charts"
     evaluation = evaluation_of(

@@ -1,26 +1,25 @@
 """Meshes, and the one table that says on which mesh axis a logical axis lies.
 
 Mesh axes: `data` replicates weights and splits the batch, `fsdp` splits weights and the batch, `tensor` splits heads, MLP
-and vocabulary. They are Auto axes: the compiler propagates shardings from the inputs and from `constrain`, which acts in
+and vocabulary, `sequence` splits weights and the tokens of a row, whose keys and values are gathered. They are Auto axes: the compiler propagates shardings from the inputs and from `constrain`, which acts in
 code traced under `jax.set_mesh(mesh)` and is nothing without a mesh.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
-import numpy as np
 from flax import nnx
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-AXES = ('data', 'fsdp', 'tensor')
+AXES = ('data', 'fsdp', 'tensor', 'sequence')
 
 # logical axis -> mesh axes
 TABLE: dict[str, tuple[str, ...]] = {
     'layers': (),
-    'embed': ('fsdp',),
+    'embed': ('fsdp', 'sequence'),
     'heads': ('tensor',),
     'kv_heads': ('tensor',),
     'queries_per_kv': (),
@@ -28,25 +27,31 @@ TABLE: dict[str, tuple[str, ...]] = {
     'mlp': ('tensor',),
     'vocab': ('tensor',),
     'batch': ('data', 'fsdp'),
-    'sequence': (),
+    'sequence': ('sequence',),
+    'residual': ('sequence', 'tensor'),  # tokens between the products of a block, where heads and hidden units are whole
 }
+# while sampling, every token reads every weight: they are whole but for the tensor axis
+SAMPLING = TABLE | {'embed': ()}
 
 
-def make_mesh(data: int = 1, fsdp: int = -1, tensor: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(
+    data: int = 1, fsdp: int = -1, tensor: int = 1, sequence: int = 1, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
     """A mesh over `devices` (default: all); one size may be -1 and takes the devices that are left.
 
     Raises:
       ValueError: when the sizes do not multiply to the number of devices.
     """
     devices = jax.devices() if devices is None else list(devices)
-    sizes = [data, fsdp, tensor]
+    sizes = [data, fsdp, tensor, sequence]
+    asked = ', '.join(f'{axis}={size}' for axis, size in zip(AXES, sizes, strict=True))
     if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
-        raise ValueError(f'Mesh sizes data={data}, fsdp={fsdp}, tensor={tensor}: positive numbers, at most one -1.')
+        raise ValueError(f'Mesh sizes {asked}: positive numbers, at most one -1.')
     if -1 in sizes:
         sizes[sizes.index(-1)] = len(devices) // math.prod(size for size in sizes if size != -1)
     if math.prod(sizes) != len(devices):
         raise ValueError(
-            f'The mesh data={data}, fsdp={fsdp}, tensor={tensor} does not cover {len(devices)} devices; '
+            f'The mesh {asked} does not cover {len(devices)} devices; '
             'choose sizes whose product is that number.'
         )
     types = (AxisType.Auto,) * len(AXES)
@@ -79,13 +84,15 @@ def mesh_axes(axes: Sequence[str | None], table: dict[str, tuple[str, ...]] | No
     return entries
 
 
-def sharding(shape: Sequence[int], axes: Sequence[str | None], mesh: Mesh, name: str = 'An array') -> NamedSharding:
-    """The sharding of one array on `mesh`.
+def sharding(
+    shape: Sequence[int], axes: Sequence[str | None], mesh: Mesh, name: str = 'An array', table: dict | None = None
+) -> NamedSharding:
+    """The sharding of one array on `mesh`, by `table` (default: TABLE).
 
     Raises:
       ValueError: a dimension that its mesh axes do not divide; the sentence names the remedy.
     """
-    entries = mesh_axes(axes)
+    entries = mesh_axes(axes, table)
     for size, axis, entry in zip(shape, axes, entries, strict=True):
         parts = math.prod(mesh.shape[name] for name in entry or ())
         if size % parts:
@@ -96,13 +103,14 @@ def sharding(shape: Sequence[int], axes: Sequence[str | None], mesh: Mesh, name:
     return NamedSharding(mesh, PartitionSpec(*entries))
 
 
-def shardings(state, mesh: Mesh):
+def shardings(state, mesh: Mesh, table: dict[str, tuple[str, ...]] | None = None):
     """The shardings of a tree of weights, in its structure: `jax.jit(..., out_shardings=shardings(abstract, mesh))`.
 
     Args:
       state: an abstract or real state; also a tree that holds states, such as `optax` moments. What carries no row
         (`models.weights`) is replicated.
       mesh: from `make_mesh`.
+      table: logical to mesh axes, default TABLE.
 
     Raises:
       ValueError: an indivisible dimension, named with its tensor.
@@ -112,14 +120,14 @@ def shardings(state, mesh: Mesh):
         row = leaf.get_metadata().get('row') if isinstance(leaf, nnx.Variable) else None
         if row is None:
             return jax.tree.map(lambda _: NamedSharding(mesh, PartitionSpec()), leaf)
-        return leaf.replace(sharding(leaf.get_value().shape, row.axes, mesh, row.name))
+        return leaf.replace(sharding(leaf.get_value().shape, row.axes, mesh, row.name, table))
 
     return jax.tree.map(place, state, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """First dimension over the batch axes, the others whole."""
-    return NamedSharding(mesh, spec(('batch',)))
+def placement(shape: Sequence[int], axes: Sequence[str | None], mesh: Mesh) -> NamedSharding:
+    """Where an input of a jitted function goes: by logical axes, whole along dimensions that their mesh axes do not divide."""
+    return NamedSharding(mesh, _fitting(shape, axes, mesh))
 
 
 def constrain(x: jax.Array, axes: Sequence[str | None]) -> jax.Array:
@@ -129,12 +137,38 @@ def constrain(x: jax.Array, axes: Sequence[str | None]) -> jax.Array:
     """
     if len(axes) != x.ndim:
         raise ValueError(f'{len(axes)} logical axes {tuple(axes)} for an array of shape {x.shape}; name every dimension.')
-    entries = mesh_axes(axes)
+    mesh_axes(axes)  # unknown names are refused with or without a mesh
     mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty:
-        return x
-    fits = [
-        entry if entry and size % np.prod([mesh.shape[name] for name in entry]) == 0 else None
-        for size, entry in zip(x.shape, entries, strict=True)
-    ]
-    return jax.lax.with_sharding_constraint(x, PartitionSpec(*fits))
+    return x if mesh.empty else jax.lax.with_sharding_constraint(x, _fitting(x.shape, axes, mesh))
+
+
+def parts(axis: str) -> int:
+    """Devices over which a logical axis is split, on the mesh of `jax.set_mesh`; 1 where none is set."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return 1 if mesh.empty else math.prod(mesh.shape[name] for name in TABLE[axis])
+
+
+def per_device(function: Callable, axes: Sequence) -> Callable:
+    """`function` run by each device on its own part of the arguments, for kernels that the compiler cannot partition.
+
+    Args:
+      function: arrays, or trees of arrays, to one array of the shape of the first argument.
+      axes: logical axes of each array, in the structure of the arguments. A dimension that its mesh axes do not divide is whole on
+        every device.
+    """
+
+    def run(*arguments):
+        mesh = jax.sharding.get_abstract_mesh()
+        if mesh.empty:
+            return function(*arguments)
+        specs = jax.tree.map(lambda x, names: _fitting(x.shape, names, mesh), arguments, tuple(axes))
+        return jax.shard_map(function, in_specs=specs, out_specs=specs[0], check_vma=False)(*arguments)
+
+    return run
+
+
+def _fitting(shape: Sequence[int], axes: Sequence[str | None], mesh) -> PartitionSpec:
+    """The partition by logical axes, but for dimensions that their mesh axes do not divide."""
+    entries = mesh_axes(axes)
+    divided = [size % math.prod(mesh.shape[name] for name in entry or ()) == 0 for size, entry in zip(shape, entries, strict=True)]
+    return PartitionSpec(*[entry if fits else None for entry, fits in zip(entries, divided, strict=True)])

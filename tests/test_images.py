@@ -1,7 +1,8 @@
-"""Image preprocessing equals transformers' pixel for pixel; damaged and unsuitable images are refused."""
+"""Image preprocessing equals, bit for bit, that of transformers' Pillow processor (bicubic); unsuitable images are refused."""
 
 import io
 import struct
+import sys
 import zlib
 
 import numpy as np
@@ -24,16 +25,30 @@ def reference():
     return Qwen2VLImageProcessorPil
 
 
-@pytest.mark.parametrize('limits', [(3_136, 1_003_520), (50_176, 100_352)], ids=['class default', 'narrow'])
-@pytest.mark.parametrize('size', [(224, 224), (480, 640), (37, 91), (1, 150), (5, 6), (70, 42), (1201, 903), (2000, 33)])
+CHECKPOINT = (3_136, 12_845_056)  # preprocessor_config.json of the published checkpoints
+CONFIGURED = (4 * 28 * 28, 1280 * 28 * 28)  # the files of configs/ for 7B
+
+
+@pytest.mark.parametrize('limits', [CONFIGURED, CHECKPOINT, (50_176, 100_352)], ids=['configured', 'of the checkpoint', 'narrow'])
+@pytest.mark.parametrize('size', [(224, 224), (480, 640), (37, 91), (1, 150), (5, 6), (70, 42), (1201, 903), (2000, 33), (1600, 2400)])
 def test_patches_equal_the_reference_bit_for_bit(reference, size, limits):
     image = picture(*size)
-    expected = reference(min_pixels=limits[0], max_pixels=limits[1])(images=[image], return_tensors='np', input_data_format='channels_last')
+    processor = reference(min_pixels=limits[0], max_pixels=limits[1])
+    expected = processor(images=[image], return_tensors='np', input_data_format='channels_last')
     patches = ImageProcessor(*limits)(image)
+    assert processor.resample == Image.Resampling.BICUBIC
     assert patches.values.dtype == np.float32
     assert np.array_equal(patches.values, expected['pixel_values'])
     assert (1, *patches.grid) == tuple(expected['image_grid_thw'][0])
     assert patches.merged * 4 == len(patches.values)
+
+
+@given(st.integers(1, 6000), st.integers(1, 6000), st.sampled_from([CONFIGURED, CHECKPOINT]))
+@settings(max_examples=200, deadline=None)
+def test_size_equals_the_reference_up_to_the_cap_and_beyond(reference, height, width, limits):
+    resized = sys.modules[reference.__module__].smart_resize
+    if max(height, width) <= 200 * min(height, width):
+        assert smart_resize(height, width, *limits) == resized(height, width, 28, *limits)
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000))

@@ -16,6 +16,7 @@ from recoder_jax.learning.objective import (
     Clip, group_advantages, on_policy, sequence_log_ratio, surrogate, trajectory_reward, truncated_weight,
 )
 from recoder_jax.learning.step import Objective, TrainState, batch_loss, make_optimizer, make_step
+from recoder_jax.models.qwen2_5_vl.model import abstract_model
 from recoder_jax.rollout.trajectory import supervised_tree
 from tests.conftest import image_of
 
@@ -110,6 +111,27 @@ def test_step_with_micro_batches_updates_like_one_batch(policy):
     np.testing.assert_allclose(norm, norm2, rtol=1e-4)
     np.testing.assert_allclose(measured.nll, measured2.nll, rtol=1e-5)
     assert int(one.step) == 1
+
+
+@pytest.mark.parametrize("remat", ["blocks", "attention"])
+@pytest.mark.parametrize("attention", ["xla", "splash_interpret"])
+def test_what_the_backward_pass_computes_again_changes_no_gradient(policy, remat, attention):
+    """Nor does the TPU's kernel, here run step by step: the update of two groups is that of plain attention with everything kept."""
+    trees = [group_of(policy.encoder, seed, suffixes=2) for seed in range(2)]
+    shape = Shape(1, 2, max(tree.size for tree in trees))
+    kept = loss_and_gradient(policy, trees, shape)
+    sizes = dataclasses.replace(policy.config, remat=remat, attention=attention)
+    again = loss_and_gradient(dataclasses.replace(policy, graphdef=nnx.graphdef(abstract_model(sizes)), config=sizes), trees, shape)
+    np.testing.assert_allclose(kept[0], again[0], rtol=1e-5)
+    assert largest_difference(kept[1], again[1]) < 1e-5
+
+
+def test_first_moments_are_kept_in_the_asked_dtype(policy):
+    for dtype in (jnp.float32, jnp.bfloat16):
+        optimizer, _ = make_optimizer(1e-3, 10, 0, "constant", 0.1, 1.0, 0.9, 0.95, moment_dtype=jnp.dtype(dtype).name)
+        moments = optimizer.init(policy.params)[1][0]
+        assert {x.dtype for x in jax.tree.leaves(moments.mu)} == {jnp.dtype(dtype)}
+        assert {x.dtype for x in jax.tree.leaves(moments.nu)} == {jnp.dtype(jnp.float32)}
 
 
 def test_a_vision_tower_that_is_not_trained_stays_as_it_is(policy):

@@ -73,7 +73,7 @@ def test_the_rollout_of_a_config_is_planned_for_local_devices(capsys):
     arguments = ["--config=configs/tiny/stage1_shared_first_turn.py", *RL, "--json", "--only=sample"]
     assert plan.main(arguments) == 0
     said = json.loads(capsys.readouterr().out)
-    assert [step["name"] for step in said["steps"]] == ["prefill", "branch 1", "decode 1", "append 1", "branch 2", "decode 2"]
+    assert [step["name"] for step in said["steps"]] == ["load", "prefill", "branch 1", "decode 1", "append 1", "branch 2", "decode 2"]
     by_name = {step["name"]: step for step in said["steps"]}
     assert by_name["decode 2"]["tokens"] == 4 and by_name["decode 2"]["runs"] == 32
     assert by_name["decode 2"]["traffic"]["open_loops"] == 1

@@ -1,10 +1,8 @@
-"""The policy computes what transformers' Qwen2.5-VL computes, and its three roads (packed, cached, separate) agree."""
+"""The three roads of the policy (packed, cached, separate) agree; configs count and describe what they declare."""
 
 import dataclasses
-import functools
 import json
 import pathlib
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -12,142 +10,24 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from recoder_jax.models import huggingface
+from recoder_jax.models import weights
 from recoder_jax.models.qwen2_5_vl.attention import Past, empty_past
-from recoder_jax.models.qwen2_5_vl.config import Config, TextConfig, VisionConfig, preset
+from recoder_jax.models.qwen2_5_vl.config import Config, preset
 from recoder_jax.models.qwen2_5_vl.model import Qwen2_5_VL, abstract_model, create
 from recoder_jax.models.qwen2_5_vl.positions import mrope_positions
-from recoder_jax.models.qwen2_5_vl.windows import merged_tokens, vision_inputs, windows_needed
-
-torch = pytest.importorskip('torch')
-transformers = pytest.importorskip('transformers')
-
-
-def small_config(**changes) -> Config:
-    """A policy of some 60 k weights with every rule of the large ones: GQA, window and full blocks, untied head."""
-    vision = VisionConfig(depth=4, hidden=32, heads=2, intermediate=40, output=48, full_attention=(1, 3))
-    text = TextConfig(
-        vocab=96, hidden=48, layers=3, heads=6, kv_heads=2, intermediate=64, mrope_section=(1, 1, 2), max_positions=4096
-    )
-    base = Config(
-        vision, text, image_id=5, video_id=6, vision_start_id=3, vision_end_id=4, end_id=2, pad_id=0,
-        dtype='float32', param_dtype='float32',
-    )  # fmt: skip
-    return base.replace(**changes)
-
-
-def random_image(rng: np.random.Generator, grid: tuple[int, int]) -> SimpleNamespace:
-    values = rng.normal(size=(grid[0] * grid[1], 1176)).astype(np.float32)
-    return SimpleNamespace(values=values, grid=grid)
-
-
-def random_dialogue(rng, config: Config, images, text=(4, 5, 6)) -> np.ndarray:
-    """Text, image, text, image, ..., text; the pieces of text have the lengths `text`."""
-    pieces = [rng.integers(7, config.text.vocab, text[0])]
-    for image, length in zip(images, text[1:], strict=True):
-        body = [config.image_id] * merged_tokens(image.grid)
-        pieces += [[config.vision_start_id], body, [config.vision_end_id], rng.integers(7, config.text.vocab, length)]
-    return np.concatenate(pieces).astype(np.int32)
-
-
-def torch_model(config: Config, seed: int = 0, noise: float = 0.1):
-    """A transformers model of these sizes with random weights; norms and biases too are moved off 1 and 0."""
-    torch.manual_seed(seed)
-    hf = transformers.Qwen2_5_VLConfig(**{k: v for k, v in config.to_hf().items() if k != 'architectures'})
-    hf._attn_implementation = 'eager'
-    model = transformers.Qwen2_5_VLForConditionalGeneration(hf).float().eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(noise * torch.randn_like(parameter))
-    return model
-
-
-def torch_logits(model, config: Config, dialogue: np.ndarray, images) -> np.ndarray:
-    """Logits [S, V] of one unpadded dialogue."""
-    ids = torch.tensor(dialogue[None].astype(np.int64))
-    grids = torch.tensor([[1, *image.grid] for image in images])
-    with torch.no_grad():
-        out = model(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            mm_token_type_ids=(ids == config.image_id).int(),
-            pixel_values=torch.tensor(np.concatenate([image.values for image in images])),
-            image_grid_thw=grids,
-        )
-    return out.logits[0].numpy()
-
-
-def batch_rows(config: Config, dialogues, images_of_rows, length: int, windows: int = 8, merged: int = 40):
-    """Arrays of `embed` and `hidden` for dialogues, one a row, padded on the right to `length`."""
-    images = [image for row in images_of_rows for image in row]
-    vision = vision_inputs(images, len(images) + 1, windows, merged)
-    tokens = np.zeros((len(dialogues), length), np.int32)
-    slots = np.full_like(tokens, -1)
-    positions = np.zeros((3, *tokens.shape), np.int32)
-    segment = np.zeros_like(tokens)
-    first = 0
-    for row, (ids, own) in enumerate(zip(dialogues, images_of_rows, strict=True)):
-        n = len(ids)
-        tokens[row, :n], segment[row, :n] = ids, 1
-        positions[:, row, :n], _ = mrope_positions(ids, [image.grid for image in own], config.image_id)
-        at = np.flatnonzero(ids == config.image_id)
-        slots[row, at] = np.concatenate(
-            [np.arange(merged_tokens(image.grid)) + (first + i) * merged for i, image in enumerate(own)]
-        )
-        first += len(own)
-    return vision, tokens, slots, positions, segment
-
-
-def our_logits(config: Config, state, vision, tokens, slots, positions, segment, prefix=None) -> jax.Array:
-    prefix = np.zeros_like(segment) if prefix is None else prefix
-    return compiled_logits(config)(state, vision, tokens, slots, positions, segment, prefix)
-
-
-@functools.cache
-def compiled_logits(config: Config):
-    graphdef = nnx.graphdef(abstract_model(config))
-
-    @jax.jit
-    def run(state, vision, tokens, slots, positions, segment, prefix):
-        model = nnx.merge(graphdef, state)
-        features = model.encode_images(vision).reshape(-1, config.text.hidden)
-        x = model.embed(tokens, features, slots)
-        return model.logits(model.hidden(x, positions, segment, prefix))
-
-    return run
+from recoder_jax.models.qwen2_5_vl.windows import vision_inputs, windows_needed
+from tests.parity import batch_rows, dialogues, jitted, our_logits, random_image, random_weights, small_config
 
 
 @pytest.fixture(scope='module')
-def pair(tmp_path_factory):
-    """A transformers model and the same weights imported through files."""
+def small():
+    """A small policy with random weights."""
     config = small_config()
-    model = torch_model(config)
-    path = tmp_path_factory.mktemp('hf')
-    model.save_pretrained(path)
-    _, state = huggingface.import_policy(path)
-    return config, model, state
+    return config, random_weights(config)
 
 
-def dialogues(config: Config, seed: int = 0):
-    """Two rows: two images (one with partial windows at both edges, one of whole windows), and one image with less text."""
-    rng = np.random.default_rng(seed)
-    images = [[random_image(rng, (10, 14)), random_image(rng, (8, 16))], [random_image(rng, (4, 18))]]
-    return [random_dialogue(rng, config, own, (4, 5, 6)[: len(own) + 1]) for own in images], images
-
-
-def test_logits_equal_transformers_with_two_images_and_a_padded_row(pair):
-    config, model, state = pair
-    ids, images = dialogues(config)
-    ours = np.asarray(our_logits(config, state, *batch_rows(config, ids, images, length=96)))
-    for row, (one, own) in enumerate(zip(ids, images, strict=True)):
-        theirs = torch_logits(model, config, one, own)
-        error = np.abs(ours[row, : len(one)] - theirs).max()
-        print(f'row {row}: {len(one)} tokens, max abs logit {np.abs(theirs).max():.2f}, error {error:.2e}')
-        assert error < 1e-4
-
-
-def test_image_of_turn_one_changes_turn_two_logits(pair):
-    config, _, state = pair
+def test_image_of_turn_one_changes_turn_two_logits(small):
+    config, state = small
     ids, images = dialogues(config)
     before = our_logits(config, state, *batch_rows(config, ids, images, length=96))
     images[0][0].values[-1] += 1.0
@@ -158,57 +38,9 @@ def test_image_of_turn_one_changes_turn_two_logits(pair):
     assert (change[:first] == 0).all() and (change[len(ids[0]) - 6 : len(ids[0])] > 1e-4).all()
 
 
-@pytest.mark.parametrize('full', [(), (1, 2)])
-def test_every_pattern_of_full_attention_blocks_equals_transformers(full, tmp_path):
-    config = small_config()
-    config = config.replace(vision=dataclasses.replace(config.vision, full_attention=full))
-    model = torch_model(config)
-    model.save_pretrained(tmp_path)
-    _, state = huggingface.import_policy(tmp_path)
-    ids, images = dialogues(config)
-    ours = our_logits(config, state, *batch_rows(config, ids[:1], images[:1], length=96))
-    error = np.abs(np.asarray(ours)[0, : len(ids[0])] - torch_logits(model, config, ids[0], images[0])).max()
-    assert error < 1e-4
-
-
-def test_gradients_equal_torch_autograd(pair):
-    """d(loss)/d(weight) for every weight, compared in the stored form, with recomputed blocks and an unrolled loop."""
-    config, model, state = pair
-    config = config.replace(remat=True, unroll=2)
-    ids, images = dialogues(config)
-    rows = batch_rows(config, ids[:1], images[:1], length=len(ids[0]))
-    graphdef = nnx.graphdef(abstract_model(config))
-
-    def loss(state):
-        ours = nnx.merge(graphdef, state)
-        x = ours.embed(rows[1], ours.encode_images(rows[0]).reshape(-1, config.text.hidden), rows[2])
-        logp = jax.nn.log_softmax(ours.logits(ours.hidden(x, rows[3], rows[4], jnp.zeros_like(rows[4]))))
-        return -jnp.take_along_axis(logp[:, :-1], rows[1][:, 1:, None], axis=-1).mean()
-
-    ours = jax.jit(jax.grad(loss))(state)
-    inputs = torch.tensor(ids[0][None].astype(np.int64))
-    model.zero_grad()
-    out = model(
-        input_ids=inputs,
-        attention_mask=torch.ones_like(inputs),
-        mm_token_type_ids=(inputs == config.image_id).int(),
-        pixel_values=torch.tensor(np.concatenate([image.values for image in images[0]])),
-        image_grid_thw=torch.tensor([[1, *image.grid] for image in images[0]]),
-    )
-    torch.nn.functional.cross_entropy(out.logits[0, :-1], inputs[0, 1:]).backward()
-    theirs = {huggingface._hub_name(name): p.grad.numpy() for name, p in model.named_parameters()}
-    scale = max(np.abs(g).max() for g in theirs.values())
-    worst = 0.0
-    for leaf, row in huggingface.weights.rows(ours):
-        for layer, name in enumerate(row.names):
-            worst = max(worst, np.abs(huggingface._stored(leaf, row, layer) - theirs[name]).max())
-    print(f'largest gradient {scale:.3f}, largest error {worst:.2e}')
-    assert worst < 1e-4 * scale
-
-
-def test_packed_tree_equals_separate_sequences(pair):
-    """One prefix with images and three suffixes in one row, against three rows of prefix + suffix: values and gradients."""
-    config, _, state = pair
+def test_packed_tree_equals_separate_sequences(small):
+    """One prefix with images and three suffixes in one row, against three rows of prefix + suffix."""
+    config, state = small
     ids, images = dialogues(config)
     rng = np.random.default_rng(3)
     prefix_ids, own = ids[0], images[0]
@@ -234,12 +66,6 @@ def test_packed_tree_equals_separate_sequences(pair):
         at += len(suffix)
 
 
-def jitted(config: Config, method: str):
-    """`method` of the policy as a jitted function of (state, *arguments)."""
-    graphdef = nnx.graphdef(abstract_model(config))
-    return jax.jit(lambda state, *arguments: getattr(nnx.merge(graphdef, state), method)(*arguments))
-
-
 def grow(past: Past, k, v, valid) -> Past:
     """Appends the new keys and values to the suffix, as the sampler does into its preallocated cache."""
     return dataclasses.replace(
@@ -250,9 +76,9 @@ def grow(past: Past, k, v, valid) -> Past:
     )
 
 
-def test_prefill_append_and_decode_equal_the_whole_sequence(pair):
+def test_prefill_append_and_decode_equal_the_whole_sequence(small):
     """Ragged prefixes, G = 2 branches, ragged appended pieces, then token by token: logits of `hidden` on each dialogue."""
-    config, _, state = pair
+    config, state = small
     encode, embed, extend, head = (jitted(config, name) for name in ('encode_images', 'embed', 'extend', 'logits'))
     t = config.text
     ids, images = dialogues(config)
@@ -298,42 +124,14 @@ def test_prefill_append_and_decode_equal_the_whole_sequence(pair):
     assert (done >= 4).all()
 
 
-def test_padding_images_and_windows_change_no_feature(pair):
-    config, _, state = pair
+def test_padding_images_and_windows_change_no_feature(small):
+    config, state = small
     encode = jitted(config, 'encode_images')
     image = random_image(np.random.default_rng(0), (10, 14))
     tight = encode(state, vision_inputs([image], 1, windows_needed(image.grid), 35))
     loose = encode(state, vision_inputs([image], 3, 9, 50))
     np.testing.assert_allclose(tight[0], loose[0, :35], atol=1e-5)
     assert np.isfinite(np.asarray(loose)).all()
-
-
-def test_bfloat16_stays_within_the_noise_of_transformers_in_bfloat16(pair):
-    """Our bf16 logits are no further from the fp32 logits than twice transformers' own bf16 logits are."""
-    config, model, state = pair
-    ids, images = dialogues(config)
-    exact = torch_logits(model, config, ids[0], images[0])
-    half = torch_model(config)
-    half.load_state_dict(model.state_dict())
-    theirs = np.abs(torch_logits_bf16(half, config, ids[0], images[0]) - exact)
-    rows = batch_rows(config, ids[:1], images[:1], length=len(ids[0]))
-    ours = np.abs(np.asarray(our_logits(config.replace(dtype='bfloat16'), state, *rows))[0] - exact)
-    print(f'bf16 mean error: ours {ours.mean():.4f}, transformers {theirs.mean():.4f}')
-    assert ours.mean() < 2 * theirs.mean()
-
-
-def torch_logits_bf16(model, config, ids, images):
-    model = model.to(torch.bfloat16)
-    tokens = torch.tensor(ids[None].astype(np.int64))
-    with torch.no_grad():
-        out = model(
-            input_ids=tokens,
-            attention_mask=torch.ones_like(tokens),
-            mm_token_type_ids=(tokens == config.image_id).int(),
-            pixel_values=torch.tensor(np.concatenate([image.values for image in images])).to(torch.bfloat16),
-            image_grid_thw=torch.tensor([[1, *image.grid] for image in images]),
-        )
-    return out.logits[0].float().numpy()
 
 
 @pytest.mark.parametrize('name, millions', [('tiny', 1.28), ('3b', 3754.6), ('7b', 8292.2), ('72b', 73410.8)])
@@ -358,12 +156,12 @@ def test_published_configs_are_the_presets():
 def test_flops_per_token_counts_two_per_weight_and_attention():
     config = small_config()
     t = config.text
-    weights = sum(
+    multiplied = sum(
         leaf.get_value().size
-        for leaf, row in huggingface.weights.rows(nnx.state(abstract_model(config)))
+        for leaf, row in weights.rows(nnx.state(abstract_model(config)))
         if row.inputs and not row.name.startswith('visual')
     )
-    assert config.flops_per_token(0) == 2 * weights
+    assert config.flops_per_token(0) == 2 * multiplied
     assert config.flops_per_token(10) - config.flops_per_token(0) == 2 * 2 * t.layers * t.hidden * 10
 
 

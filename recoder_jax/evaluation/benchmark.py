@@ -11,7 +11,8 @@ from recoder_jax.runs.records import ChartResult
 
 
 def play_benchmark(player: Player, params, charts: Sequence[Chart], plan: Plan, batch: int, seed: int, name: str) -> list[Group]:
-    """One dialogue a chart, `batch` charts side by side; the last batch is filled up with its first charts."""
+    """One dialogue a chart, `batch` charts side by side, with the parameters that `player.sampler.load` made; the last batch is filled up
+    with its first charts."""
     groups = []
     progress = tqdm(total=len(charts), desc=name, unit="chart", mininterval=1.0)
     for first in range(0, len(charts), batch):

@@ -189,6 +189,20 @@ def layout(trees: Sequence[Tree], shape: Shape) -> Layout:
     return Layout(micro, images, power_of_two(trained, shape.least_trained), count, windows)
 
 
+def row_segments(trees: Sequence[Tree], size: int) -> tuple[np.ndarray, np.ndarray]:
+    """segment and prefix of one row, int32 [size]."""
+    segment, prefix = np.zeros(size, np.int32), np.zeros(size, np.int32)
+    at = number = 0
+    for tree in trees:
+        own = number + 1
+        for index, (piece, _) in enumerate(tree.strands()):
+            number += 1
+            segment[at : at + len(piece.ids)] = number
+            prefix[at : at + len(piece.ids)] = own if index else 0
+            at += len(piece.ids)
+    return segment, prefix
+
+
 def abstract_batch(trees: Sequence[Tree], shape: Shape) -> Batch:
     """The shapes and dtypes of what `pack` returns; reads no pixels."""
     laid = layout(trees, shape)
@@ -214,20 +228,19 @@ def pack(trees: Sequence[Tree], weights: list[list[float]], shape: Shape, image_
 
 def _lay_row(trees, size: int, trained: int, place: dict[str, int], image_id: int) -> dict[str, np.ndarray]:
     """One row: token arrays [S] (positions [3, S]) and trained-token arrays [T], by the names of Batch."""
-    row = {name: np.zeros(size, np.int32) for name in ("tokens", "segment", "prefix")}
+    row = dict(zip(("segment", "prefix"), row_segments([tree for tree, _ in trees], size), strict=True))
+    row["tokens"] = np.zeros(size, np.int32)
     row["positions"] = np.zeros((3, size), np.int32)
     row["image_slot"] = np.full(size, -1, np.int32)
     row |= {name: np.zeros(trained, np.int32) for name in ("source", "target", "strand")}
     row |= {name: np.zeros(trained, np.float32) for name in ("weight", "advantage", "logprob")}
     at, segment, done = 0, 0, 0
     for tree, weights in trees:
-        prefix_segment, prefix_end, start = segment + 1, at + len(tree.prefix.ids) - 1, 0
+        prefix_end, start = at + len(tree.prefix.ids) - 1, 0
         for index, ((strand, advantage), weight) in enumerate(zip(tree.strands(), weights, strict=True)):
             n, segment = len(strand.ids), segment + 1
             span = slice(at, at + n)
             row["tokens"][span] = strand.ids
-            row["segment"][span] = segment
-            row["prefix"][span] = prefix_segment if index else 0
             grids = [image.grid for image in strand.images]
             row["positions"][:, span], following = mrope_positions(strand.ids, grids, image_id, start)
             row["image_slot"][span] = image_slots(strand, image_id, place)

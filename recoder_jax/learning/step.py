@@ -4,7 +4,6 @@ Axes: A micro-batches, R rows, S tokens of a row, T trained tokens of a row, I i
 """
 
 import dataclasses
-import math
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +13,7 @@ from flax import nnx
 from recoder_jax.learning.batch import Batch
 from recoder_jax.learning.objective import Clip, on_policy, sequence_log_ratio, surrogate, truncated_weight
 from recoder_jax.models.weights import is_variable
-from recoder_jax.sharding import mesh_axes
+from recoder_jax.sharding import constrain, placement
 
 
 @jax.tree_util.register_dataclass
@@ -102,8 +101,10 @@ def target_logprobs(model, x, target, chunk: int):
     rows, count, width = x.shape
     chunk = min(chunk, count)
     padded = -(-count // chunk) * chunk
-    x = jnp.pad(x, ((0, 0), (0, padded - count), (0, 0))).reshape(rows, -1, chunk, width).swapaxes(0, 1)
-    goal = jnp.pad(target, ((0, 0), (0, padded - count))).reshape(rows, -1, chunk).swapaxes(0, 1)
+    # a chunk takes every n-th token, so that each device of the sequence axis has its share of every chunk
+    x = jnp.pad(constrain(x, ("batch", "sequence", None)), ((0, 0), (0, padded - count), (0, 0)))
+    x = jnp.moveaxis(x.reshape(rows, chunk, -1, width), 2, 0)  # [n, R, chunk, D]
+    goal = jnp.moveaxis(jnp.pad(target, ((0, 0), (0, padded - count))).reshape(rows, chunk, -1), 2, 0)
 
     @jax.checkpoint
     def one(args):
@@ -114,7 +115,7 @@ def target_logprobs(model, x, target, chunk: int):
         return chosen, -jnp.sum(jax.lax.stop_gradient(jnp.exp(logprobs) * logprobs), axis=-1)
 
     outputs = jax.lax.map(one, (x, goal))
-    return tuple(out.swapaxes(0, 1).reshape(rows, padded)[:, :count] for out in outputs)
+    return tuple(jnp.moveaxis(out, 0, 2).reshape(rows, padded)[:, :count] for out in outputs)
 
 
 def update(graphdef, optimizer, state: TrainState, batch: Batch, objective: Objective):
@@ -166,30 +167,29 @@ def initial_state(params: nnx.State, optimizer, shardings: TrainState) -> TrainS
 
 
 def place(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:
-    """Put a batch on the devices of a mesh: rows and images over the batch axes, whole where these do not divide them."""
+    """Put a batch on the devices of a mesh: rows and images over the batch axes, tokens of a row over the sequence axis, whole where these
+    do not divide them."""
     return jax.tree.map(jax.device_put, batch, batch_shardings(batch, mesh))
 
 
 def batch_shardings(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:
     """Where `place` puts the arrays of a real or abstract batch."""
-    over = mesh_axes(("batch",))[0]
-    parts = math.prod(mesh.shape[axis] for axis in over)
+    tokens, images = (None, "batch", "sequence"), (None, "batch")
 
-    def where(x, axis: int):
-        entries = [None] * len(x.shape)
-        entries[axis] = over if x.shape[axis] % parts == 0 else None
-        return jax.NamedSharding(mesh, jax.P(*entries))
+    def where(name: str, x) -> jax.NamedSharding:
+        axes = {"positions": (None, *tokens), "vision": images + (None,) * (len(x.shape) - 2)}.get(name, tokens)
+        return placement(x.shape, axes, mesh)
 
     fields = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)}
-    return Batch(**{name: jax.tree.map(lambda x: where(x, 2 if name == "positions" else 1), value) for name, value in fields.items()})
+    return Batch(**{name: jax.tree.map(lambda x: where(name, x), value) for name, value in fields.items()})
 
 
 def make_optimizer(
     learning_rate: float, steps: int, warmup: int, schedule: str, weight_decay: float, clip_norm: float, b1: float, b2: float,
-    train_vision: bool = True,
+    train_vision: bool = True, moment_dtype: str = "float32",
 ):
     """AdamW with warm-up from rate / (warmup + 1), then a constant or a cosine rate; gradients clipped by global norm.
-    Matrices decay, nothing else; those of a vision tower that is not trained do not.
+    Matrices decay, nothing else; those of a vision tower that is not trained do not. First moments are of `moment_dtype`.
 
     Returns (optimizer, rate) with `rate(step)` the learning rate of that update.
     """
@@ -208,5 +208,5 @@ def make_optimizer(
 
         return jax.tree.map(decays, params, is_leaf=is_variable)
 
-    adamw = optax.adamw(rate, b1=b1, b2=b2, weight_decay=weight_decay, mask=matrices)
+    adamw = optax.adamw(rate, b1=b1, b2=b2, weight_decay=weight_decay, mask=matrices, mu_dtype=moment_dtype)
     return optax.chain(optax.clip_by_global_norm(clip_norm), adamw), rate

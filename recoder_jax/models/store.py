@@ -1,6 +1,6 @@
 """A policy on disk in our own form: a directory with
 
-    config.json     the Hugging Face config, and under 'recoder_jax' how it is computed (dtypes, remat, unroll)
+    config.json     the Hugging Face config, and under 'recoder_jax' its dtypes
     params/         the weights as an Orbax tree, readable onto any mesh
     tokenizer/      the tokenizer's files in Hugging Face form, where the source had them
 
@@ -23,7 +23,7 @@ from recoder_jax.models.huggingface import copy_tokenizer
 from recoder_jax.models.qwen2_5_vl.config import Config
 from recoder_jax.models.qwen2_5_vl.model import abstract_model
 
-_RUNTIME = ('dtype', 'param_dtype', 'remat', 'unroll')
+_RUNTIME = ('dtype', 'param_dtype')
 
 
 def save_policy(
@@ -105,7 +105,8 @@ def load_config(path: str | os.PathLike) -> Config:
         values = json.loads(file.read_text())
     except ValueError as error:
         raise ValueError(f'{file} is not valid JSON ({error}).') from None
-    return Config.from_hf(values).replace(**values.get('recoder_jax', {}))
+    own = values.get('recoder_jax', {})
+    return Config.from_hf(values).replace(**{name: own[name] for name in _RUNTIME if name in own})
 
 
 def write_config(path: str | os.PathLike, config: Config) -> None:

@@ -10,6 +10,7 @@ import jax
 
 from recoder_jax.planning.hlo import Traffic, traffic
 from recoder_jax.planning.jaxpr import Work, work
+from recoder_jax.planning.kernels import Shares
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 REFUSED = (r"HLO temporaries \(([\d.]+)([KMGT]?)", r"Used ([\d.]+)([KMGT]?) of")  # temporaries; or all that the program holds
@@ -47,12 +48,13 @@ class Compiled:
     result: object
 
 
-def compile_step(function: Callable, arguments: dict[str, object], **static) -> Compiled:
-    """Trace, lower and compile a jitted function. arguments: trees of `jax.ShapeDtypeStruct`, by a name for reports, in order."""
+def compile_step(function: Callable, arguments: dict[str, object], shares: Shares = Shares(), **static) -> Compiled:
+    """Trace, lower and compile a jitted function. arguments: trees of `jax.ShapeDtypeStruct`, by a name for reports, in order. shares: of
+    its kernels' blocks that run."""
     held = {name: held_bytes(tree) for name, tree in arguments.items()}
     began = time.perf_counter()
     traced = function.trace(*arguments.values(), **static)
-    done = work(traced.jaxpr)
+    done = work(traced.jaxpr, shares)
     lowered = traced.lower()
     try:
         compiled = lowered.compile()

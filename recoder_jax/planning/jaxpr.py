@@ -1,7 +1,7 @@
 """What a traced program computes: FLOPs of its matrix products and its largest arrays, on all chips together.
 
 Loops count as often as they run; recomputation, padding and masked parts count, because they are computed. A while loop that ends
-when the data says so counts once.
+when the data says so counts once. Kernels count the blocks that run, of which the caller gives the share.
 """
 
 import collections
@@ -10,6 +10,8 @@ import math
 from pathlib import Path
 
 from jax.extend import core
+
+from recoder_jax.planning.kernels import Shares
 
 KEPT = 5
 
@@ -31,14 +33,15 @@ class Work:
     largest: tuple[Array, ...]
 
 
-def work(jaxpr: core.ClosedJaxpr) -> Work:
+def work(jaxpr: core.ClosedJaxpr, shares: Shares) -> Work:
     arrays: dict[str, Array] = collections.OrderedDict()
-    flops = _flops(jaxpr.jaxpr, arrays)
+    flops = _flops(jaxpr.jaxpr, arrays, shares)
     largest = sorted(arrays.values(), key=lambda array: -array.bytes)[:KEPT]
     return Work(flops, tuple(largest))
 
 
-def _flops(jaxpr, arrays: dict[str, Array]) -> float:
+def _flops(jaxpr, arrays: dict[str, Array], shares: Shares, outside: str = "") -> float:
+    """outside: name stacks of the equations around `jaxpr`, which its own equations do not carry."""
     total = 0.0
     for equation in jaxpr.eqns:
         name, parameters = equation.primitive.name, equation.params
@@ -48,13 +51,17 @@ def _flops(jaxpr, arrays: dict[str, Array]) -> float:
             total += 2.0 * math.prod(equation.outvars[0].aval.shape) * inner
         if name in ("dot_general", "scan", "concatenate"):
             _note(equation, arrays)
-        bodies = [_flops(inner, arrays) for inner in _inner(parameters)]
+        scope = f"{outside}/{equation.source_info.name_stack}"
+        bodies = [_flops(inner, {} if name == "pallas_call" else arrays, shares, scope) for inner in _inner(parameters)]
         if name == "scan":
             total += parameters["length"] * sum(bodies)
         elif name == "cond":
             total += max(bodies, default=0.0)
         elif name == "shard_map":
             total += parameters["mesh"].size * sum(bodies)
+        elif name == "pallas_call":
+            steps = math.prod(parameters["grid_mapping"].grid)
+            total += steps * shares.of(scope) * sum(bodies)
         else:
             total += sum(bodies)
     return total

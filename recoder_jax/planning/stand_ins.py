@@ -36,21 +36,20 @@ def stand_ins(config: ConfigDict, encoder: Encoder) -> StandIns:
 
 
 def trees_of(config: ConfigDict, encoder: Encoder, turns: int) -> list[Tree]:
-    """The trees of an update: the groups of RL at their longest, or SFT dialogues of `turns` turns that fill the rows."""
+    """The trees of an update: the groups of RL at their longest, or SFT dialogues of `turns` turns that fill a row each."""
     pieces = stand_ins(config, encoder)
     if config.kind == "rl":
         plan = factory.plan_of(config)
         groups = [_group(plan, pieces, encoder) for _ in range(config.batch.size)]
         return [tree for group in groups for tree in split_tree(group, config.batch.suffixes)]
-    sizes = config.batch
-    length = min(sizes.row_tokens, sizes.micro_batches * sizes.rows * sizes.row_tokens // sizes.size)
+    length = config.batch.row_tokens
     spoken = (length - len(pieces.prompt) - (turns - 1) * len(pieces.feedback)) // turns
     if spoken < 1:
         raise ValueError(
             f"a dialogue of {turns} turns has {length} tokens of the rows and no room for responses beside its images; "
             "raise batch.row_tokens, or lower image.max_pixels or --turns"
         )
-    return [Tree(_strand([pieces.prompt, *_turns(turns, spoken, pieces, encoder)], pieces), (), (1.0,)) for _ in range(sizes.size)]
+    return [Tree(_strand([pieces.prompt, *_turns(turns, spoken, pieces, encoder)], pieces), (), (1.0,)) for _ in range(config.batch.size)]
 
 
 def _group(plan, pieces: StandIns, encoder: Encoder) -> Tree:

@@ -16,6 +16,7 @@ from recoder_jax.learning.batch import Batch, Tree, abstract_batch, strand
 from recoder_jax.learning.flops import forward_flops, training_flops
 from recoder_jax.learning.step import batch_shardings
 from recoder_jax.planning.compiling import Compiled, compile_step, held_bytes
+from recoder_jax.planning.kernels import Shares, image_share, shares
 from recoder_jax.planning.stand_ins import stand_ins, trees_of
 from recoder_jax.sampling.engine import row_keys
 
@@ -74,7 +75,8 @@ def steps_of(plan: Planned, only: str) -> Iterator[Step]:
 def update(plan: Planned, batch: Batch, trees: list[Tree]) -> Step:
     """The update, SFT's or RL's."""
     state = plan.learner.abstract
-    compiled = compile_step(plan.learner.step, {"state": state, "batch": batch})
+    run = shares(trees, train.shape_of(plan.config), plan.mesh.shape["sequence"])
+    compiled = compile_step(plan.learner.step, {"state": state, "batch": batch}, run)
     trained = sum(int(piece.trained.sum()) for tree in trees for piece, _ in tree.strands())
     updates = plan.config.objective.updates
     flops = updates * training_flops(trees, plan.policy.config, plan.config.optimizer.train_vision)
@@ -86,8 +88,9 @@ class Rollout:
 
     def __init__(self, plan: Planned, beside: int):
         self.config, self.sizes, self.mesh, self.beside = plan.config, plan.policy.config, plan.mesh, beside
-        self.params = plan.learner.abstract.params
-        self.sampler = factory.sampler_of(plan.policy, plan.mesh)
+        self.trained = plan.learner.abstract.params
+        self.params = None  # what `load` makes of them
+        self.sampler = factory.sampler_of(plan.policy, plan.mesh, plan.config.batch.least_windows)
         self.pieces = stand_ins(plan.config, plan.policy.encoder)
         self.charts = plan.config.rollout.charts
         self.times = plan.config.batch.size // self.charts
@@ -95,6 +98,7 @@ class Rollout:
     def steps(self) -> Iterator[Step]:
         """In the order of `Player.play`."""
         plan, functions, rows, seen = factory.plan_of(self.config), self.sampler.functions, 1, len(self.pieces.prompt)
+        yield self.load()
         step, cache = self.given("prefill", functions.start, {}, [[self.pieces.fresh(self.pieces.prompt)] for _ in range(self.charts)], 0)
         yield step
         for turn in range(1, plan.turns + 1):
@@ -113,10 +117,19 @@ class Rollout:
                 yield step
                 seen += plan.feedback_tokens
 
+    def load(self) -> Step:
+        """The sampler's copy of the weights; from here on the trained ones lie beside it."""
+        compiled = compile_step(self.sampler.functions.load, {"parameters": self.trained})
+        step = Step("load", 1, 0, 0.0, self.beside, compiled)
+        self.beside += held_bytes(self.trained)
+        self.params = compiled.result
+        return step
+
     def given(self, name: str, function, cache: dict, pieces: list, seen: int) -> tuple[Step, object]:
         """Prefill, or the appending of feedback to rows that have seen `seen` tokens."""
         arguments = {"parameters": self.params, **cache, "given": self.sampler.abstract_given(pieces)}
-        compiled = compile_step(function, arguments)
+        grids = [image.grid for row in pieces for piece in row for image in piece.images]
+        compiled = compile_step(function, arguments, Shares(image_slots=image_share(grids, arguments["given"].vision.patches.shape[1])))
         tokens = sum(len(piece) for row in pieces for piece in row)
         text, vision = forward_flops([Tree(strand([(pieces[0][0], False, None)]), (), (0.0,))], self.sizes)
         rows = self.charts * len(pieces[0])

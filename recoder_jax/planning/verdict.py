@@ -79,8 +79,8 @@ def _temporaries(step: Step, config: ConfigDict, share: int, room: int) -> str:
     """What makes the temporaries of an update smaller; they grow with the rows of a chip."""
     where = step.compiled.work.largest[0].where if step.compiled.work.largest else ""
     batch, rows, temporaries = config.batch, config.batch.rows // share, step.compiled.memory.temporaries
-    if not config.model.remat:
-        return "set model.remat"
+    if config.model.remat == "none":
+        return "set model.remat to blocks"
     if "logits" in where or "target_logprobs" in where:
         return f"lower batch.logit_chunk, now {batch.logit_chunk}"
     if rows > 1 and peak(step) - temporaries + temporaries / rows <= room:

@@ -16,10 +16,12 @@ from recoder_jax.dialogue.encoder import Encoder, Tokens
 from recoder_jax.models.qwen2_5_vl.config import Config
 from recoder_jax.models.qwen2_5_vl.positions import mrope_positions
 from recoder_jax.models.qwen2_5_vl.windows import vision_inputs, vision_shapes, windows_needed
+from recoder_jax.models.qwen2_5_vl.model import abstract_model
 from recoder_jax.sampling import cache as cache_lib
 from recoder_jax.sampling import decode as decode_lib
 from recoder_jax.sampling.cache import Cache
 from recoder_jax.sampling.decode import Given, Sampled
+from recoder_jax.sharding import SAMPLING, placement, shardings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,9 +47,10 @@ def power_of_two(count: int, least: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Functions:
-    """The jitted functions of a sampler: start(params, given), append(params, cache, given), decode(params, cache, keys,
+    """The jitted functions of a sampler: load(params), start(params, given), append(params, cache, given), decode(params, cache, keys,
     temperature, steps) and branch(cache, group, slots); `append` and `decode` take the cache over."""
 
+    load: Callable
     start: Callable
     append: Callable
     decode: Callable
@@ -57,13 +60,19 @@ class Functions:
 class Sampler:
     """Prefill, branch, decode and append for batches of groups, with the parameters given at each call.
 
-    Built once; the jitted functions keep their compilations for as long as the sampler lives.
+    Parameters are those that `load` makes of a policy's. Built once; the jitted functions keep their compilations for as long as
+    the sampler lives.
     """
 
     def __init__(self, graphdef, config: Config, encoder: Encoder, buckets: Buckets = Buckets(), mesh=None):
         self.graphdef, self.config, self.encoder, self.buckets, self.mesh = graphdef, config, encoder, buckets, mesh
         forbidden = np.zeros(config.text.vocab, bool)
         forbidden[encoder.forbidden_ids(config.text.vocab)] = True
+
+        placed = None if mesh is None else shardings(nnx.state(abstract_model(config)), mesh, SAMPLING)
+
+        def load(params):
+            return jax.tree.map(lambda x: x.astype(config.dtype), params)
 
         def start(params, given):
             return decode_lib.prefill(nnx.merge(graphdef, params), given)
@@ -76,11 +85,17 @@ class Sampler:
             return decode_lib.decode(model, cache, keys, jnp.asarray(forbidden), encoder.end_id, steps, temperature)
 
         self.functions = Functions(
+            load=jax.jit(load, out_shardings=placed),
             start=jax.jit(start),
             append=jax.jit(append, donate_argnums=1),
             decode=jax.jit(decode, static_argnames="steps", donate_argnums=1),
             branch=jax.jit(cache_lib.branch, static_argnames=("group", "slots")),
         )
+
+    def load(self, params):
+        """The weights that decoding reads at every token: a copy in the dtype of activations, split over the tensor axis alone, since
+        to gather the parts of fully sharded weights for every token would take longer than to read them."""
+        return self.functions.load(params)
 
     def start(self, params, prompts: Sequence[Tokens]) -> Cache:
         """Prefill one prompt a chart. The cache holds one row a chart, with no room behind the prompt: branch next."""
@@ -143,16 +158,21 @@ class Sampler:
             valid=jax.ShapeDtypeStruct(whole.shape, np.bool_), image_slot=whole,
             next_position=jax.ShapeDtypeStruct(rows, np.int32), vision=vision_shapes(image_count, windows, windows * 16),
         )
-        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self._sharding), given)
+        return jax.tree.map(lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), given, self._placement(given))
 
-    @property
-    def _sharding(self) -> jax.NamedSharding | None:
-        """Whole on every device of the mesh; without a mesh jit places what it is given."""
-        return None if self.mesh is None else jax.NamedSharding(self.mesh, jax.P())
+    def _placement(self, given: Given) -> Given:
+        """Charts and images lie over the batch axes; without a mesh jit places what it is given."""
 
-    def _place(self, tree):
+        def where(name: str, x):
+            axes = (None, "batch") if name == "positions" else ("batch",)
+            return self.mesh and placement(x.shape, axes + (None,) * (len(x.shape) - len(axes)), self.mesh)
+
+        fields = {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
+        return Given(**{name: jax.tree.map(lambda x: where(name, x), value) for name, value in fields.items()})
+
+    def _place(self, given: Given) -> Given:
         """Put host arrays on the mesh."""
-        return tree if self.mesh is None else jax.device_put(tree, self._sharding)
+        return given if self.mesh is None else jax.tree.map(jax.device_put, given, self._placement(given))
 
 
 def check_room(cache: Cache, count: int) -> None:

@@ -1,19 +1,29 @@
-"""The three attentions of the policy. Scores and softmax are float32; weights are cast to the dtype of the values.
+"""The three attentions of the policy: inside packed rows, among the slots of images, and of new tokens to a cache.
 
-Axes: B rows, G branches (trajectories of a group), S tokens (queries), T tokens (keys), Q new tokens, P prefix,
-K key/value heads, R query heads per key/value head, N heads, H head size, I images, W windows.
+The first two have backends, `Config.attention`: 'xla' everywhere, 'splash' (jax's Pallas kernel) on TPUs, 'cudnn' on NVIDIA GPUs in
+bfloat16, 'splash_interpret' (the TPU kernel run step by step on any machine, for tests), 'auto' for what the platform is best at.
+Values and gradients are those of one softmax over what a token sees, whichever runs.
 
-A query that sees no key (padding) gets the mean of all values: finite, and nothing reads it.
+Axes: B rows, G branches (trajectories of a group), S tokens (queries), Q new tokens, P prefix, K key/value heads, R query heads per
+key/value head, N heads, H head size, I images, W windows, T slots of a window.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
-_HIDDEN = -1e30  # score of a hidden key: finite, so that a fully hidden row has a finite softmax and gradient
+from recoder_jax.models.qwen2_5_vl import attention_splash as splash
+from recoder_jax.models.qwen2_5_vl import attention_xla as xla
+from recoder_jax.sharding import parts
+
+APPENDED = 128  # new tokens whose scores to a cache are held at once
+
+Attend = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 @jax.tree_util.register_dataclass
@@ -45,50 +55,91 @@ def empty_past(layers: int, rows: int, branches: int, kv_heads: int, head_dim: i
     )  # fmt: skip
 
 
-def tree_mask(segment: jax.Array, prefix: jax.Array) -> jax.Array:
-    """Mask of a packed tree: bool [B, S, T], True where token s sees token t.
-
-    s sees t iff t <= s, t is no padding, and t is of the segment of s or of the segment that s has for prefix.
+def packed_attention(segment: jax.Array, prefix: jax.Array, backend: str) -> Attend:
+    """Attention inside packed rows, prepared once for all layers. Token s sees token t iff t <= s, t is no padding, and t is of the
+    segment of s or of the segment that s has for prefix.
 
     Args:
-      segment: int [B, S], 0 is padding.
-      prefix: int [B, S], segment that the token's segment continues, 0 for none.
+      segment: int32 [B, S], 0 is padding; the tokens of a segment stand side by side.
+      prefix: int32 [B, S], segment that the token's segment continues, 0 for none.
+      backend: one of `config.ATTENTION`.
+
+    Returns:
+      q [B, S, K, R, H], k and v [B, S, K, H] -> [B, S, K, R, H].
     """
+    backend = chosen(backend)
+    if backend == 'cudnn':
+        return functools.partial(library_attention, mask=xla.tree_mask(segment, prefix)[:, None])
     size = segment.shape[1]
-    causal = jnp.tril(jnp.ones((size, size), bool))
-    keys = segment[:, None, :]
-    related = (keys == segment[:, :, None]) | (keys == prefix[:, :, None])
-    return causal & related & (keys != 0)
+    fill = _filling(size, backend)
+    if backend == 'xla':
+        run = functools.partial(xla.packed, segment=segment, prefix=prefix)
+    else:
+        mask = splash.tree_mask(*(jnp.pad(ids, ((0, 0), (0, fill))) for ids in (segment, prefix)), devices=parts('sequence'))
+        run = functools.partial(splash.packed, mask=mask, interpret=backend == 'splash_interpret')
+
+    def attend(q, k, v):
+        q, k, v = q.transpose(0, 2, 3, 1, 4), k.swapaxes(1, 2), v.swapaxes(1, 2)
+        q, k, v = (jnp.pad(a, ((0, 0),) * (a.ndim - 2) + ((0, fill), (0, 0))) for a in (q, k, v))
+        return run(q, k, v)[..., :size, :].transpose(0, 3, 1, 2, 4)
+
+    return attend
 
 
-def packed_attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Array:
-    """Attention inside packed rows. q [B, S, K, R, H]; k, v [B, T, K, H]; mask bool [B, S, T] -> [B, S, K, R, H]."""
-    b, s, n, r, h = q.shape
-    q = q.transpose(0, 2, 3, 1, 4).reshape(b, n, r * s, h)  # the query heads of a key head stand in one matrix
-    hidden = jnp.where(mask, 0.0, _HIDDEN)
-    out = _attend(q, k.swapaxes(1, 2), v.swapaxes(1, 2), jnp.tile(hidden, (1, r, 1))[:, None])
-    return out.reshape(b, n, r, s, h).transpose(0, 3, 1, 2, 4)
+def vision_attention(valid: jax.Array, backend: str) -> Attend:
+    """Attention of all slots to the valid ones, prepared once for all blocks of a kind.
 
+    Args:
+      valid: bool [I, W, T]; slots see those of their own window. One window of all slots is full attention.
+      backend: one of `config.ATTENTION`. Windows of at most 128 slots go through XLA: their scores are small, and nothing is left to skip.
 
-def vision_attention(q: jax.Array, k: jax.Array, v: jax.Array, valid: jax.Array) -> jax.Array:
-    """Attention of all slots to the valid ones. q, k, v [I, W, T, N, H]; valid bool [I, W, T] -> [I, W, T, N, H]."""
-    i, w, t, n, h = q.shape
-    q, k, v = (a.reshape(i * w, t, n, h).swapaxes(1, 2) for a in (q, k, v))
-    hidden = jnp.where(valid, 0.0, _HIDDEN).reshape(i * w, 1, 1, t)
-    return _attend(q, k, v, hidden).swapaxes(1, 2).reshape(i, w, t, n, h)
-
-
-def _attend(q: jax.Array, k: jax.Array, v: jax.Array, hidden: jax.Array) -> jax.Array:
-    """Softmax attention: q [B, N, S, H]; k, v [B, N, T, H]; hidden float32, added to the scores [B, N, S, T] -> [B, N, S, H].
-
-    Batch dimensions lead, the mask is added and the sum divides the small result: on CPUs this is faster than the same einsums
-    with heads behind the sequence, a selected mask and divided weights.
+    Returns:
+      q, k, v [I, W, T, N, H] -> [I, W, T, N, H].
     """
-    scores = jnp.einsum('bnsh,bnth->bnst', q * q.shape[-1] ** -0.5, k, preferred_element_type=jnp.float32) + hidden
-    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
-    total = weights.sum(axis=-1, keepdims=True)
-    out = jnp.einsum('bnst,bnth->bnsh', weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
-    return (out / total).astype(v.dtype)
+    i, w, t = valid.shape
+    backend = chosen(backend) if t > 128 else 'xla'
+    valid = valid.reshape(i * w, t)
+    if backend == 'cudnn':
+        mask = jnp.broadcast_to(valid[:, None, None], (i * w, 1, t, t))
+        return lambda q, k, v: library_attention(
+            q.reshape(i * w, t, -1, 1, q.shape[-1]), *(a.reshape(i * w, *a.shape[2:]) for a in (k, v)), mask=mask
+        ).reshape(q.shape)
+    fill = _filling(t, backend)
+    if backend == 'xla':
+        run = functools.partial(xla.among_valid, valid=valid)
+    else:
+        mask = splash.valid_mask(jnp.pad(valid, ((0, 0), (0, fill))))
+        run = functools.partial(splash.among_valid, mask=mask, interpret=backend == 'splash_interpret')
+
+    def attend(q, k, v):
+        q, k, v = (a.reshape(i * w, *a.shape[2:]).swapaxes(1, 2) for a in (q, k, v))  # [I W, N, T, H]
+        q, k, v = (jnp.pad(a, ((0, 0), (0, 0), (0, fill), (0, 0))) for a in (q, k, v))
+        out = run(q, k, v)[:, :, :t].swapaxes(1, 2)
+        return out.reshape(i, w, *out.shape[1:])
+
+    return attend
+
+
+def library_attention(
+    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, implementation: str = 'cudnn'
+) -> jax.Array:
+    """jax's own attention: q [B, S, K, R, H]; k, v [B, S, K, H]; mask bool [B, 1, S, S], True where seen -> [B, S, K, R, H]."""
+    flat = q.reshape(*q.shape[:2], -1, q.shape[-1])
+    return jax.nn.dot_product_attention(flat, k, v, mask=mask, implementation=implementation).reshape(q.shape)
+
+
+def chosen(backend: str) -> str:
+    """What 'auto' stands for on the devices of `jax.set_mesh`, or on jax's own where no mesh is set."""
+    if backend != 'auto':
+        return backend
+    mesh = jax.sharding.get_abstract_mesh()
+    platform = jax.default_backend() if mesh.empty or mesh.abstract_device is None else mesh.abstract_device.platform
+    return {'tpu': 'splash', 'gpu': 'cudnn', 'cuda': 'cudnn'}.get(platform, 'xla')
+
+
+def _filling(size: int, backend: str) -> int:
+    """Tokens to add to a row of `size` so that the backend takes it: splash splits the row of every device into blocks of 128."""
+    return 0 if backend == 'xla' else -size % (splash.LANES * parts('sequence'))
 
 
 def appended_attention(q: jax.Array, k: jax.Array, v: jax.Array, past: Past, valid: jax.Array) -> jax.Array:
@@ -96,6 +147,7 @@ def appended_attention(q: jax.Array, k: jax.Array, v: jax.Array, past: Past, val
 
     The three parts stand under one softmax: their scores share one maximum and one sum, so values and gradients are those
     of the concatenated scores, and neither the prefix is repeated over branches nor any cache copied to concatenate.
+    Many new tokens (a prompt, feedback) go in blocks, so that the scores of one block are held at a time.
 
     Args:
       q: [B, G, Q, K, R, H]; k, v: [B, G, K, Q, H], the new tokens.
@@ -105,19 +157,31 @@ def appended_attention(q: jax.Array, k: jax.Array, v: jax.Array, past: Past, val
     Returns:
       [B, G, Q, K, R, H].
     """
-    q = (q * q.shape[-1] ** -0.5).transpose(0, 1, 3, 4, 2, 5)  # [B, G, K, R, Q, H]
-    causal = jnp.tril(jnp.ones((q.shape[4], q.shape[4]), bool)) & valid[:, :, None, :]  # [B, G, Q, Q]
+    count = q.shape[2]
+    if count <= APPENDED:
+        return _appended_block(q, k, v, past, valid, 0)
+    q = jnp.pad(q, ((0, 0), (0, 0), (0, -count % APPENDED), (0, 0), (0, 0), (0, 0)))
+    blocks = jnp.moveaxis(q.reshape(*q.shape[:2], -1, APPENDED, *q.shape[3:]), 2, 0)  # [Q / block, B, G, block, K, R, H]
+    starts = jnp.arange(len(blocks)) * APPENDED
+    out = jax.lax.map(lambda block: _appended_block(block[0], k, v, past, valid, block[1]), (blocks, starts))
+    return jnp.moveaxis(out, 0, 2).reshape(q.shape)[:, :, :count]
+
+
+def _appended_block(q: jax.Array, k: jax.Array, v: jax.Array, past: Past, valid: jax.Array, start: int | jax.Array) -> jax.Array:
+    """`appended_attention` of the queries q [B, G, C, K, R, H], which are the new tokens start to start + C - 1."""
+    q = (q * q.shape[-1] ** -0.5).transpose(0, 1, 3, 4, 2, 5)  # [B, G, K, R, C, H]
+    causal = (jnp.arange(k.shape[3]) <= start + jnp.arange(q.shape[4])[:, None]) & valid[:, :, None, :]  # [B, G, C, Q]
     parts = [(_scores(q, k), causal[:, :, None, None], v)]
     if past.suffix_k.shape[3]:
         parts.append((_scores(q, past.suffix_k), past.suffix_valid[:, :, None, None, None], past.suffix_v))
     if past.prefix_k.shape[2]:
         scores = jnp.einsum('bgkrqh,bkph->bkgrqp', q, past.prefix_k, preferred_element_type=jnp.float32)
         parts.append((scores.swapaxes(1, 2), past.prefix_valid[:, None, None, None, None], past.prefix_v))
-    scores = [jnp.where(mask, part, _HIDDEN) for part, mask, _ in parts]  # [B, G, K, R, Q, keys]
+    scores = [jnp.where(mask, part, xla.HIDDEN) for part, mask, _ in parts]  # [B, G, K, R, C, keys]
     top = [part.max(axis=-1, keepdims=True) for part in scores]
     top = jax.lax.stop_gradient(jax.tree.reduce(jnp.maximum, top))
     weights = [jnp.exp(part - top) for part in scores]
-    total = sum(part.sum(axis=-1) for part in weights)  # [B, G, K, R, Q]
+    total = sum(part.sum(axis=-1) for part in weights)  # [B, G, K, R, C]
     out = sum(_values(part.astype(values.dtype), values) for part, (_, _, values) in zip(weights, parts, strict=True))
     out = (out / total[..., None]).astype(v.dtype)
     return out.transpose(0, 1, 4, 2, 3, 5)

@@ -6,6 +6,8 @@ import dataclasses
 
 WINDOW_PATCHES = 8  # a vision window is 8 x 8 patches
 MERGE = 2  # 2 x 2 patches become one token
+REMAT = ('none', 'blocks', 'attention')
+ATTENTION = ('auto', 'xla', 'splash', 'cudnn', 'splash_interpret')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +65,9 @@ class TextConfig:
 class Config:
     """A policy: sizes, token ids, and how it is computed.
 
-    `dtype` is the dtype of activations, `param_dtype` of weights ('float32' or 'bfloat16'). `remat` recomputes each block
-    in the backward pass. `unroll` is the number of blocks per iteration of the layer loop.
+    `dtype` is the dtype of activations, `param_dtype` of weights ('float32' or 'bfloat16'). `remat`, one of REMAT, is what the
+    backward pass computes again (`layers.rematerialized`); `attention`, one of ATTENTION, the backend (`attention.py`). `unroll`
+    is the number of blocks per iteration of the layer loop.
     """
 
     vision: VisionConfig = VisionConfig()
@@ -77,7 +80,8 @@ class Config:
     pad_id: int = 151643
     dtype: str = 'bfloat16'
     param_dtype: str = 'bfloat16'
-    remat: bool = False
+    remat: str = 'none'
+    attention: str = 'auto'
     unroll: int = 1
 
     def __post_init__(self):
@@ -86,7 +90,7 @@ class Config:
             raise ValueError(problem)
 
     def replace(self, **changes) -> Config:
-        """A copy with some fields changed, such as `config.replace(dtype='bfloat16', remat=True)`."""
+        """A copy with some fields changed, such as `config.replace(dtype='bfloat16', remat='blocks')`."""
         return dataclasses.replace(self, **changes)
 
     @staticmethod
@@ -201,6 +205,11 @@ def _contradiction(config: Config) -> str:
         return f'Vision output {v.output} must equal text hidden {t.hidden}.'
     if any(not 0 <= i < v.depth for i in v.full_attention):
         return f'Full attention blocks {v.full_attention} must lie in 0 to {v.depth - 1}.'
+    if config.remat not in REMAT or config.attention not in ATTENTION:
+        return (
+            f'remat {config.remat!r} and attention {config.attention!r}: choose among {", ".join(REMAT)} and among '
+            f'{", ".join(ATTENTION)}.'
+        )
     for dtype in (config.dtype, config.param_dtype):
         if dtype not in ('float32', 'bfloat16'):
             return f"dtype {dtype!r} is not supported; use 'float32' or 'bfloat16'."

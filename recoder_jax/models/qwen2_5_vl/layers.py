@@ -5,10 +5,13 @@ Axes: D width, F hidden of the MLP, H head size; leading axes are free.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from recoder_jax.models.qwen2_5_vl.attention_splash import SAVED
 from recoder_jax.models.weights import Scope, normal, ones, weight, zeros
 
 
@@ -34,6 +37,15 @@ def rotate(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
     """Rotary embedding in float32: turns the pair (x_i, x_{i + H/2}) by angle i. x [..., H]; cos, sin [..., H/2]."""
     first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
+
+
+def rematerialized(body: Callable, policy: str) -> Callable:
+    """The body of a layer loop with what its backward pass keeps decided by `policy`: 'none' keeps all it needs, 'blocks' the input of
+    each block, 'attention' also the output of attention, so that only the cheaper rest is computed twice."""
+    if policy == 'none':
+        return body
+    saved = jax.checkpoint_policies.save_only_these_names(*([SAVED] if policy == 'attention' else []))
+    return jax.checkpoint(body, prevent_cse=False, policy=saved)
 
 
 class Mlp(nnx.Module):

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from recoder_jax.models.qwen2_5_vl.attention import Past, appended_attention, packed_attention, tree_mask
+from recoder_jax.models.qwen2_5_vl.attention import Attend, Past, appended_attention, packed_attention
 from recoder_jax.models.qwen2_5_vl.config import Config, TextConfig
-from recoder_jax.models.qwen2_5_vl.layers import Mlp, norm_scale, product, rms_norm, rotate
+from recoder_jax.models.qwen2_5_vl.layers import Mlp, norm_scale, product, rematerialized, rms_norm, rotate
 from recoder_jax.models.weights import Scope, normal, weight, zeros
 from recoder_jax.sharding import constrain
 
@@ -40,12 +40,12 @@ class TextBlock(nnx.Module):
         self.o = weight(attn, 'o_proj.weight', (k, r, h, d), (*query[1:], 'embed'), normal(out_std), inputs=3)
         self.mlp = Mlp(scope.child('mlp.'), d, config.intermediate, ('embed', 'mlp'), bias=False, out_std=out_std)
 
-    def hidden(self, x: jax.Array, cos: jax.Array, sin: jax.Array, mask: jax.Array) -> jax.Array:
-        """Packed rows: x [B, S, D]; cos, sin [B, S, H/2]; mask [B, S, S] -> [B, S, D]."""
+    def hidden(self, x: jax.Array, cos: jax.Array, sin: jax.Array, attend: Attend) -> jax.Array:
+        """Packed rows: x [B, S, D]; cos, sin [B, S, H/2]; `attend` of `packed_attention` -> [B, S, D]."""
         q, k, v = self._project(x, cos, sin)
-        x = x + self._out(packed_attention(q, k, v, mask))
+        x = x + self._out(attend(q, k, v))
         x = x + self.mlp(rms_norm(x, self.norm2, self.eps))
-        return constrain(x, ('batch', 'sequence', None))
+        return constrain(x, ('batch', 'residual', None))
 
     def extend(
         self, x: jax.Array, cos: jax.Array, sin: jax.Array, past: Past, valid: jax.Array
@@ -98,14 +98,13 @@ class Decoder(nnx.Module):
     def hidden(self, x: jax.Array, positions: jax.Array, segment: jax.Array, prefix: jax.Array) -> jax.Array:
         """See `Qwen2_5_VL.hidden`."""
         cos, sin = self._rotary(positions)
-        mask = tree_mask(segment, prefix)
+        attend = packed_attention(segment, prefix, self.config.attention)
         graphdef, state = nnx.split(self.blocks)
 
         def body(x, layer):
-            return nnx.merge(graphdef, layer).hidden(x, cos, sin, mask), None
+            return nnx.merge(graphdef, layer).hidden(x, cos, sin, attend), None
 
-        body = jax.checkpoint(body, prevent_cse=False) if self.config.remat else body
-        x, _ = jax.lax.scan(body, x, state, unroll=self.config.unroll)
+        x, _ = jax.lax.scan(rematerialized(body, self.config.remat), x, state, unroll=self.config.unroll)
         return rms_norm(x, self.norm, self.config.text.eps)
 
     def extend(

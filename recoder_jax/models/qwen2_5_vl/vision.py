@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from recoder_jax.models.qwen2_5_vl.attention import vision_attention
+from recoder_jax.models.qwen2_5_vl.attention import Attend, vision_attention
 from recoder_jax.models.qwen2_5_vl.config import MERGE, Config, VisionConfig
-from recoder_jax.models.qwen2_5_vl.layers import Mlp, add_bias, norm_scale, product, rms_norm, rotate
+from recoder_jax.models.qwen2_5_vl.layers import Mlp, add_bias, norm_scale, product, rematerialized, rms_norm, rotate
 from recoder_jax.models.qwen2_5_vl.windows import VisionInputs
 from recoder_jax.models.weights import Scope, normal, weight, zeros
 from recoder_jax.sharding import constrain
@@ -34,20 +34,14 @@ class VisionBlock(nnx.Module):
         self.proj_bias = weight(scope, 'attn.proj.bias', (d,), (None,), zeros)
         self.mlp = Mlp(scope.child('mlp.'), d, config.intermediate, ('embed', 'mlp'), bias=True, out_std=out_std)
 
-    def __call__(self, x: jax.Array, cos: jax.Array, sin: jax.Array, valid: jax.Array, full: bool) -> jax.Array:
-        """x [I, W, T, D]; cos, sin [I, W, T, 1, H/2]; valid [I, W, T]; `full`: attend across windows."""
+    def __call__(self, x: jax.Array, cos: jax.Array, sin: jax.Array, attend: Attend) -> jax.Array:
+        """x [I, W, T, D]; cos, sin [I, W, T, 1, H/2]; `attend`: q, k, v [I, W, T, N, H] -> [I, W, T, N, H]."""
         qkv = add_bias(product(rms_norm(x, self.norm1, self.eps), self.qkv), self.qkv_bias)  # [I, W, T, 3, N, H]
         q, k, v = (qkv[..., c, :, :] for c in range(3))
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        if full:
-            i, w, t = valid.shape
-            q, k, v = (a.reshape(i, 1, w * t, *a.shape[3:]) for a in (q, k, v))
-            out = vision_attention(q, k, v, valid.reshape(i, 1, w * t)).reshape(i, w, t, *q.shape[3:])
-        else:
-            out = vision_attention(q, k, v, valid)
-        x = x + add_bias(product(out, self.proj, inputs=2), self.proj_bias)
+        x = x + add_bias(product(attend(q, k, v), self.proj, inputs=2), self.proj_bias)
         x = x + self.mlp(rms_norm(x, self.norm2, self.eps))
-        return constrain(x, ('batch', None, None, None))
+        return constrain(x, ('batch', 'residual', None, None))
 
 
 class Merger(nnx.Module):
@@ -106,12 +100,13 @@ class VisionTower(nnx.Module):
     def _run_blocks(self, x: jax.Array, cos: jax.Array, sin: jax.Array, valid: jax.Array) -> jax.Array:
         """Runs the stacked blocks: a loop over (window blocks, one full block) where that repeats, else run by run."""
         graphdef, state = nnx.split(self.blocks)
+        attends = (vision_attention(valid, self.config.attention), _across_windows(valid, self.config.attention))
 
         def step(full: bool):
             def body(x, layer):
-                return nnx.merge(graphdef, layer)(x, cos, sin, valid, full), None
+                return nnx.merge(graphdef, layer)(x, cos, sin, attends[full]), None
 
-            return jax.checkpoint(body, prevent_cse=False) if self.config.remat else body
+            return rematerialized(body, self.config.remat)
 
         def run(x, layers, full):
             return jax.lax.scan(step(full), x, layers, unroll=self.config.unroll)[0]
@@ -128,6 +123,17 @@ class VisionTower(nnx.Module):
 
         grouped = jax.tree.map(lambda a: a.reshape(-1, period, *a.shape[1:]), state)
         return jax.lax.scan(group, x, grouped, unroll=self.config.unroll)[0]
+
+
+def _across_windows(valid: jax.Array, backend: str) -> Attend:
+    """Attention to all slots of an image; the windows are laid one after the other."""
+    i, w, t = valid.shape
+    attend = vision_attention(valid.reshape(i, 1, w * t), backend)
+
+    def across(q, k, v):
+        return attend(*(a.reshape(i, 1, w * t, *a.shape[3:]) for a in (q, k, v))).reshape(q.shape)
+
+    return across
 
 
 def _period(config: VisionConfig) -> int:

@@ -1,0 +1,224 @@
+"""Every backend of attention computes one softmax over what a token sees, with its gradients, and no scores of long rows are held."""
+
+import functools
+import importlib.util
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recoder_jax.models.qwen2_5_vl import attention_splash as splash
+from recoder_jax.models.qwen2_5_vl import attention_xla as xla
+from recoder_jax.models.qwen2_5_vl import attention
+from recoder_jax.models.qwen2_5_vl.attention import Past, appended_attention, chosen, packed_attention, vision_attention
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+# rows of trees as the packer lays them: (segment, prefix segment, tokens)
+GROUPS = [(1, 0, 130), (2, 1, 57), (3, 1, 90), (4, 1, 3), (5, 0, 40), (6, 5, 64), (7, 5, 30), (8, 0, 60)]
+ONE_TREE = [(1, 0, 300), (2, 1, 200)]
+
+
+def row(runs, size):
+    """segment and prefix int32 [size] of runs, padding behind them."""
+    segment, prefix = np.zeros(size, np.int32), np.zeros(size, np.int32)
+    at = 0
+    for own, before, count in runs:
+        segment[at : at + count], prefix[at : at + count] = own, before
+        at += count
+    return segment, prefix
+
+
+def batch(rows, size):
+    return tuple(np.stack(part) for part in zip(*[row(runs, size) for runs in rows], strict=True))
+
+
+def sees(segment, prefix):
+    """The rule, token by token: bool [S, S]."""
+    size = len(segment)
+    out = np.zeros((size, size), bool)
+    for s in range(size):
+        for t in range(s + 1):
+            out[s, t] = segment[t] != 0 and segment[t] in (segment[s], prefix[s])
+    return out
+
+
+def arrays(rows, size, heads=2, queries=3, head=16, seed=0):
+    rng = np.random.default_rng(seed)
+    shapes = [(rows, size, heads, queries, head), (rows, size, heads, head), (rows, size, heads, head), (rows, size, heads, queries, head)]
+    return [jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes]
+
+
+def reference(q, k, v, mask):
+    """Softmax over what is seen, in float64; zero where nothing is."""
+    q, k, v = (np.asarray(a, np.float64) for a in (q, k, v))
+    scores = np.einsum('bskrh,btkh->bkrst', q, k) / np.sqrt(q.shape[-1])
+    weights = np.where(mask[:, None, None], np.exp(scores - scores.max(-1, keepdims=True)), 0.0)
+    total = weights.sum(-1, keepdims=True)
+    return np.einsum('bkrst,btkh->bskrh', weights / np.where(total == 0, 1, total), v)
+
+
+def value_and_gradients(backend, segment, prefix, q, k, v, cotangent):
+    """Output where there is no padding, and gradients of its product with `cotangent`."""
+    real = jnp.asarray(segment > 0)[..., None, None, None]
+
+    def scalar(q, k, v):
+        out = jnp.where(real, packed_attention(segment, prefix, backend)(q, k, v), 0.0)
+        return jnp.sum(out * cotangent), out
+
+    (_, out), gradients = jax.jit(jax.value_and_grad(scalar, argnums=(0, 1, 2), has_aux=True))(q, k, v)
+    return out, gradients
+
+
+@pytest.mark.parametrize('backend', ['xla', 'splash_interpret'])
+@pytest.mark.parametrize('size', [512, 540], ids=['whole blocks', 'filled up'])
+def test_packed_trees_attend_by_the_rule_with_its_gradients(backend, size, monkeypatch):
+    """Two rows of several trees and one without any; blocks of 128 for XLA, so that several of them run."""
+    monkeypatch.setattr(xla, 'LONG', 128)
+    monkeypatch.setattr(xla, 'BLOCK', 128)
+    segment, prefix = batch([GROUPS, ONE_TREE, []], size)
+    q, k, v, cotangent = arrays(3, size)
+    out, gradients = value_and_gradients(backend, segment, prefix, q, k, v, cotangent)
+    mask = np.stack([sees(*ids) for ids in zip(segment, prefix, strict=True)])
+    np.testing.assert_allclose(out, np.where((segment > 0)[..., None, None, None], reference(q, k, v, mask), 0), atol=2e-5)
+
+    def dense(q, k, v):
+        scores = jnp.einsum('bskrh,btkh->bkrst', q, k) / jnp.sqrt(q.shape[-1])
+        weights = jax.nn.softmax(jnp.where(mask[:, None, None], scores, -jnp.inf), where=mask[:, None, None])
+        out = jnp.einsum('bkrst,btkh->bskrh', weights, v)
+        return jnp.sum(jnp.where((segment > 0)[..., None, None, None], out, 0.0) * cotangent)
+
+    expected = jax.grad(dense, argnums=(0, 1, 2))(q, k, v)
+    for ours, theirs in zip(gradients, expected, strict=True):
+        assert np.isfinite(ours).all()
+        np.testing.assert_allclose(ours, theirs, atol=5e-5)
+
+
+def test_long_rows_go_block_by_block_with_the_result_of_short_ones(monkeypatch):
+    segment, prefix = batch([GROUPS], 500)
+    q, k, v, cotangent = arrays(1, 500)
+    whole = value_and_gradients('xla', segment, prefix, q, k, v, cotangent)
+    monkeypatch.setattr(xla, 'LONG', 100)
+    monkeypatch.setattr(xla, 'BLOCK', 96)
+    blocks = value_and_gradients('xla', segment, prefix, q, k, v, cotangent)
+    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(blocks), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@given(st.lists(st.tuples(st.integers(1, 300), st.lists(st.integers(1, 300), max_size=4)), max_size=5))
+@settings(max_examples=40, deadline=None)
+def test_no_block_that_a_query_sees_is_skipped(trees):
+    """Any packing of prefixes and suffixes into 1,024 tokens: the skipped blocks hold no pair that sees each other."""
+    runs, segment = [], 0
+    for prefix_tokens, suffixes in trees:
+        segment += 1
+        own = segment
+        runs.append((own, 0, prefix_tokens))
+        for count in suffixes:
+            segment += 1
+            runs.append((segment, own, count))
+    runs = [run for i, run in enumerate(runs) if sum(count for *_, count in runs[: i + 1]) <= 1024]
+    ids, prefix = batch([runs], 1024)
+    mask = splash.tree_mask(jnp.asarray(ids), jnp.asarray(prefix))
+    visible = np.asarray(mask.visible)[0]
+    block = 1024 // visible.shape[0]
+    own, before = ids[0][None, :], prefix[0][:, None]
+    causal = np.tri(1024, dtype=bool)
+    as_prefix = causal & (own == np.where(before > 0, before, ids[0][:, None])) & (prefix[0][None] == 0)
+    as_suffix = causal & (own == ids[0][:, None]) & (prefix[0][None] > 0)
+    seen = np.concatenate([as_prefix, as_suffix], axis=1)  # [S, 2 S], the drawing of the module
+    needed = seen.reshape(visible.shape[0], block, -1, block).any(axis=(1, 3))
+    assert (visible[needed] == 1).all()
+
+
+def test_siblings_cost_nothing_in_the_kernel():
+    """A prefix of 2,048 tokens and 8 suffixes of 1,024: the blocks that run are those of the tree, not of the square."""
+    segment, prefix = batch([[(1, 0, 2048), *[(2 + i, 1, 1024) for i in range(8)]]], 10240)
+    visible = np.asarray(splash.tree_mask(jnp.asarray(segment), jnp.asarray(prefix)).visible)[0]
+    triangle = lambda blocks: blocks * (blocks + 1) // 2
+    assert visible.sum() == triangle(4) + 8 * (2 * 4 + triangle(2))
+    assert visible.sum() < 0.5 * triangle(20)
+
+
+@pytest.mark.parametrize('backend', ['xla', 'splash_interpret'])
+def test_slots_of_an_image_attend_to_its_valid_slots(backend, monkeypatch):
+    """Three images as windows with holes, one of them all padding; heads of 20 as in the 7B tower's 80, no multiple of 128."""
+    monkeypatch.setattr(xla, 'LONG', 128)
+    monkeypatch.setattr(xla, 'BLOCK', 128)
+    rng = np.random.default_rng(0)
+    valid = rng.random((3, 1, 384)) < 0.6
+    valid[2] = False
+    q, k, v = (jnp.asarray(rng.normal(size=(3, 1, 384, 2, 20)), jnp.float32) for _ in range(3))
+    def scalar(run):
+        return lambda q, k, v: jnp.sum(jnp.sin(jnp.where(valid[..., None, None], run(q, k, v), 0.0)))
+
+    def dense(q, k, v):
+        scores = jnp.einsum('iwsnh,iwtnh->iwnst', q, k) / jnp.sqrt(20)
+        seen = valid[:, :, None, None]
+        return jnp.einsum('iwnst,iwtnh->iwsnh', jax.nn.softmax(jnp.where(seen, scores, -jnp.inf), where=seen), v)
+
+    ours = jax.jit(jax.value_and_grad(scalar(vision_attention(jnp.asarray(valid), backend)), argnums=(0, 1, 2)))(q, k, v)
+    theirs = jax.value_and_grad(scalar(dense), argnums=(0, 1, 2))(q, k, v)
+    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        assert np.isfinite(one).all()
+        np.testing.assert_allclose(one, other, atol=5e-5)
+
+
+def test_appended_tokens_in_blocks_see_what_they_see_at_once(monkeypatch):
+    """Ten new tokens in blocks of four, behind a shared prefix and suffixes of their own, some slots empty."""
+    rng = np.random.default_rng(0)
+    normal = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
+    taken = lambda *shape: jnp.asarray(rng.random(shape) < 0.7)
+    q, k, v = normal(2, 3, 10, 2, 3, 8), normal(2, 3, 2, 10, 8), normal(2, 3, 2, 10, 8)
+    past = Past(normal(2, 2, 6, 8), normal(2, 2, 6, 8), taken(2, 6), normal(2, 3, 2, 5, 8), normal(2, 3, 2, 5, 8), taken(2, 3, 5))
+    valid = jnp.arange(10) < jnp.asarray(rng.integers(1, 11, (2, 3)))[..., None]
+    at_once = appended_attention(q, k, v, past, valid)
+    monkeypatch.setattr(attention, 'APPENDED', 4)
+    in_blocks = appended_attention(q, k, v, past, valid)
+    np.testing.assert_allclose(at_once, in_blocks, atol=1e-6)
+
+
+def test_the_backend_follows_the_platform_and_can_be_named():
+    assert chosen('auto') == 'xla' and chosen('splash') == 'splash'
+
+
+@pytest.mark.skipif(importlib.util.find_spec('libtpu') is None, reason="libtpu is not installed: pip install -e '.[tpu]'")
+@pytest.mark.parametrize('machine', [('v5e:2x2', 2, 1), ('v5p:2x2x2', 2, 2)], ids=['v5e', 'v5p over the sequence'])
+def test_the_kernel_and_its_gradients_compile_for_tpus(machine):
+    """Heads of 128 in rows of trees and of 80 in images, on every kind of axis; the scores of a row would be 8 times what is held."""
+    arguments = [sys.executable, '-m', 'tests.aot_attention', *map(str, machine)]
+    run = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert run.returncode == 0, run.stderr[-3000:]
+    held = dict(line.split() for line in run.stdout.splitlines())
+    scores_of_a_device = 4 * 28 * 2048 * 2048 * 4 / 8  # float32, rows and heads over 4 or 8 devices
+    assert int(held['packed']) < scores_of_a_device / 8 and 'slots' in held
+
+
+def test_what_cudnn_is_asked_is_the_rule(monkeypatch):
+    """The call that a GPU gets, here computed by jax's XLA version of the same function."""
+    monkeypatch.setattr(attention, 'library_attention', functools.partial(attention.library_attention, implementation='xla'))
+    segment, prefix = batch([GROUPS, ONE_TREE], 512)
+    q, k, v, cotangent = arrays(2, 512)
+    ours = value_and_gradients('cudnn', segment, prefix, q, k, v, cotangent)
+    theirs = value_and_gradients('xla', segment, prefix, q, k, v, cotangent)
+    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(one, other, atol=5e-5)
+    valid = jnp.asarray(np.random.default_rng(0).random((2, 1, 256)) < 0.6)
+    image = [jnp.asarray(a) for a in np.random.default_rng(1).normal(size=(3, 2, 1, 256, 2, 20)).astype(np.float32)]
+    np.testing.assert_allclose(vision_attention(valid, 'cudnn')(*image), vision_attention(valid, 'xla')(*image), atol=2e-5)
+
+
+@pytest.mark.skipif(jax.default_backend() != 'gpu', reason='cudnn needs an NVIDIA GPU, and this machine has none')
+def test_cudnn_attends_by_the_rule_within_bfloat16():
+    segment, prefix = batch([GROUPS, ONE_TREE], 512)
+    q, k, v, cotangent = (a.astype(jnp.bfloat16) for a in arrays(2, 512, head=128))
+    ours = value_and_gradients('cudnn', segment, prefix, q, k, v, cotangent)
+    theirs = value_and_gradients('xla', segment, prefix, q, k, v, cotangent)
+    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(one.astype(np.float32), other.astype(np.float32), atol=0.05)
