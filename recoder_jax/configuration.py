@@ -19,9 +19,9 @@ from recoder_jax.rewards.judge_options import addresses
 
 COUNTS = (  # keys whose values are at least 1
     "steps", "model.unroll", "image.min_pixels", "batch.size", "batch.micro_batches", "batch.rows", "batch.row_tokens",
-    "batch.least_trained", "batch.least_images", "batch.suffixes", "batch.logit_chunk", "rollout.turns", "rollout.branch_turn",
+    "batch.least_trained", "batch.least_images", "batch.least_windows", "batch.suffixes", "batch.logit_chunk", "rollout.turns", "rollout.branch_turn",
     "rollout.group", "rollout.response_tokens", "rollout.feedback_tokens", "rollout.charts", "objective.updates",
-    "judge.attempts", "judge.concurrency", "judge.server_concurrency", "judge.breaker_failures", "judge.reply_tokens", "judge.max_pixels",
+    "judge.attempts", "judge.concurrency", "judge.server_concurrency", "judge.breaker_failures", "judge.reply_tokens", "judge.max_pixels", "judge.batch",
     "sandbox.workers", "sandbox.memory_mb", "checkpoint.every", "checkpoint.keep", "log.rollouts_every", "evaluation.charts",
     "evaluation.turns", "evaluation.batch",
 )
@@ -31,18 +31,24 @@ POSITIVE = (
 )
 NOT_NEGATIVE = (
     "objective.truncate", "optimizer.warmup", "optimizer.weight_decay", "rollout.temperature", "evaluation.temperature",
-    "reward.alpha", "reward.beta", "reward.similarity",
+    *(f"reward.{prefix}{name}" for prefix in ("", "ramp_") for name in ("alpha", "beta", "similarity", "textual", "executed")),
+    "reward.ramp_steps", "reward.textual_chart_types", "reward.textual_layout", "reward.textual_texts", "reward.textual_data",
 )
 CHOICES = {
     "kind": ("sft", "rl"),
     "model.preset": ("tiny", "100m", "3b", "7b", "72b"),
+    "model.remat": ("none", "blocks", "attention"),
+    "model.attention": ("auto", "xla", "splash", "cudnn"),
     "model.dtype": ("float32", "bfloat16"),
     "model.param_dtype": ("float32", "bfloat16"),
     "data.trained_turns": ("all", "last"),
     "optimizer.schedule": ("cosine", "constant"),
+    "optimizer.moment_dtype": ("float32", "bfloat16"),
     "objective.aggregation": ("sequence_mean", "token_mean", "constant"),
     "objective.baseline": ("mean", "leave_one_out"),
     "objective.ratio": ("token", "sequence"),
+    "data.keep": ("all", "flat"),
+    "reward.textual_order": ("kept", "free"),
     "reward.on_missing": ("renormalise", "drop_group", "zero"),
     "sandbox.isolation": ("auto", "strict", "forced"),
     "sandbox.replay": ("required", "preferred", "off"),
@@ -72,7 +78,8 @@ def add_policy(config: ml_collections.ConfigDict) -> None:
     config.model.preset = "tiny"  # tiny, 100m, 3b, 7b or 72b
     config.model.dtype = "float32"  # of activations
     config.model.param_dtype = "float32"  # of parameters and optimizer moments
-    config.model.remat = False  # recompute blocks in the backward pass instead of keeping their activations
+    config.model.remat = "none"  # what the backward pass computes again: none; blocks, all but their inputs; attention, all but inputs and splash's output
+    config.model.attention = "auto"  # xla, splash on TPUs, cudnn on NVIDIA GPUs; auto: by platform
     config.model.unroll = 1  # blocks an iteration of the layer loop runs when training; more compile longer and run faster on CPUs
     config.tokenizer = "tiny"  # 'tiny' or a directory with a Qwen2.5-VL tokenizer.json
 
@@ -84,6 +91,7 @@ def add_policy(config: ml_collections.ConfigDict) -> None:
     config.mesh.data = 1  # copies of the policy, each with its share of the batch
     config.mesh.fsdp = 1  # shares of parameters and batch
     config.mesh.tensor = 1  # shares of heads and of the hidden units
+    config.mesh.sequence = 1  # shares of parameters and of the tokens of a row, for rows too long for one device
 
 
 def add_learning(config: ml_collections.ConfigDict) -> None:
@@ -92,6 +100,7 @@ def add_learning(config: ml_collections.ConfigDict) -> None:
     config.data.dir = "data"  # where `python -m recoder_jax.prepare` put the data sets
     config.data.name = "chart_world"
     config.data.split = "train"
+    config.data.keep = "all"  # RL: all charts, or flat, those whose program holds its data in one-dimensional arrays and flat dictionaries
     config.data.mixed_with = ""  # SFT: further data sets, 'name:split,name:split', mixed in by their sizes
     config.data.trained_turns = "all"  # turns of an SFT dialogue that carry loss: all or last
 
@@ -101,7 +110,8 @@ def add_learning(config: ml_collections.ConfigDict) -> None:
     config.batch.rows = 32  # packed rows of a micro-batch
     config.batch.row_tokens = 256  # tokens of a row
     config.batch.least_trained = 64  # trained tokens of a row and images of a micro-batch are padded to these times a power of two,
-    config.batch.least_images = 8  # so that few shapes are compiled
+    config.batch.least_images = 8  # so that few shapes are compiled; windows of 8 x 8 patches of the largest image likewise
+    config.batch.least_windows = 4
     config.batch.suffixes = 8  # most suffixes that share a copy of their prefix in a row; a larger group takes several copies
     config.batch.logit_chunk = 1024  # trained tokens of a row whose logits are held at once
 
@@ -114,6 +124,7 @@ def add_learning(config: ml_collections.ConfigDict) -> None:
     config.optimizer.clip_norm = 1.0  # of the global gradient
     config.optimizer.b1 = 0.9
     config.optimizer.b2 = 0.95
+    config.optimizer.moment_dtype = "float32"  # of the first moments; bfloat16 saves two bytes a parameter. Second moments have that of parameters
 
 
 def add_rollout(config: ml_collections.ConfigDict) -> None:
@@ -148,11 +159,27 @@ def add_reward(config: ml_collections.ConfigDict) -> None:
     config.reward.alpha = 0.9  # weight of the rule part; format has what the other parts leave
     config.reward.beta = 0.0  # weight of the judge's part; 0 asks no judge
     config.reward.similarity = 0.0  # weight of the image similarity of render and target, which asks nobody
+    config.reward.textual = 0.0  # weight of MSRL's textual reward: chart types, layout, texts and data values as they were drawn
+    config.reward.executed = 0.0  # weight of having left a figure
+    config.reward.textual_chart_types = 1.0  # weights within the textual reward, of any scale; ours: the paper prints none
+    config.reward.textual_layout = 1.0
+    config.reward.textual_texts = 1.0
+    config.reward.textual_data = 1.0
+    config.reward.textual_tolerance = 0.05  # paper: greatest relative error of a data value
+    config.reward.textual_order = "kept"  # ours: data values match in their order (kept) or in any (free)
+    config.reward.ramp_steps = 0  # updates over which the weights above are reached from those below, linearly; 0 holds them from the start
+    config.reward.ramp_alpha = 0.0  # weights at the first update of a ramp
+    config.reward.ramp_beta = 0.0
+    config.reward.ramp_similarity = 0.0
+    config.reward.ramp_textual = 0.0
+    config.reward.ramp_executed = 0.0
     config.reward.on_missing = "renormalise"  # the judge did not answer: renormalise the other weights, drop_group from the update, or count zero
 
     config.judge = ml_collections.ConfigDict()
     config.judge.base_url = ""  # OpenAI-compatible server, http://host:port/v1; several, separated by commas, share the questions
-    config.judge.model = "Qwen/Qwen2.5-VL-72B-Instruct"
+    config.judge.policy = ""  # without a server: policy or run directory of a judge in this process
+    config.judge.batch = 8  # questions that such a judge decodes side by side
+    config.judge.model = "Qwen/Qwen2.5-VL-72B-Instruct"  # name at the server
     config.judge.key_variable = "OPENAI_API_KEY"  # environment variable that holds the key, where the server asks for one
     config.judge.seconds = 120.0  # deadline of a judgement, from the moment its question is first put to a server
     config.judge.queue_seconds = 600.0  # longest a question waits for its turn before that
@@ -195,7 +222,7 @@ def add_run(config: ml_collections.ConfigDict) -> None:
 
 
 def load(file: str, overrides: Sequence[str] = ()) -> ml_collections.ConfigDict:
-    """The config of `file` with overrides `--config.a.b=value`, checked.
+    """The config of `file`, or of `file:argument`, with overrides `--config.a.b=value`, checked.
 
     Raises ValueError with one sentence for a missing or broken file, an unknown key, a wrong type or a contradiction.
     """
@@ -213,12 +240,17 @@ def load(file: str, overrides: Sequence[str] = ()) -> ml_collections.ConfigDict:
 
 
 def read_file(file: str) -> ml_collections.ConfigDict:
-    """What `get_config` of an experiment file returns. Raises ValueError with one sentence that names the file."""
-    if not os.path.isfile(file):
-        raise ValueError(f"there is no config file {file!r}; give a file under configs/")
+    """What `get_config` of an experiment file returns, called with what stands behind a colon. Raises ValueError with one sentence that
+    names the file."""
+    path, _, argument = file.partition(":")
+    if not os.path.isfile(path):
+        raise ValueError(f"there is no config file {path!r}; give a file under configs/")
     try:
-        module = runpy.run_path(file)
-        config = module["get_config"]() if "get_config" in module else None
+        module = runpy.run_path(path)
+        function = module.get("get_config")
+        if argument and function and not function.__code__.co_argcount:
+            raise ValueError(f"its get_config takes no argument, so {argument!r} means nothing to it")
+        config = function and function(*[argument] if argument else [])
     except Exception as error:  # the file is code of the user's, which may raise anything
         raise ValueError(f"the config file {file!r} cannot be read: {type(error).__name__}, {one_line(error)}; correct it") from error
     strange = sorted(leaves(defaults()).keys() ^ leaves(config).keys())
@@ -261,6 +293,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     for entry in filter(None, config.data.mixed_with.split(",")):
         name, _, split = entry.partition(":")
         check(name and split, f"data.mixed_with names {entry!r}; write name:split, for example chart_world:train[:1000]")
+    check(config.kind == "rl" or config.data.keep == "all", f"data.keep is {config.data.keep!r}, which only rl reads; set it to all")
     validate_mesh(config)
     validate_images(config)
     validate_objective(config)
@@ -271,12 +304,13 @@ def validate(config: ml_collections.ConfigDict) -> None:
 
 def validate_mesh(config: ml_collections.ConfigDict) -> None:
     mesh = config.mesh
-    for axis in ("data", "fsdp", "tensor"):
-        check(mesh[axis] >= 1 or mesh[axis] == -1, f"mesh.{axis} is {mesh[axis]}; give at least 1, or -1 for the devices that are left")
-    check(list(mesh.values()).count(-1) <= 1,
-          f"mesh.data, mesh.fsdp and mesh.tensor are {mesh.data}, {mesh.fsdp} and {mesh.tensor}; make one of them -1 at most")
+    for axis, size in mesh.items():
+        check(size >= 1 or size == -1, f"mesh.{axis} is {size}; give at least 1, or -1 for the devices that are left")
+    check(list(mesh.values()).count(-1) <= 1, f"several axes of mesh are -1 ({', '.join(k for k, v in mesh.items() if v == -1)}); make one of them -1 at most")
     share = abs(mesh.data * mesh.fsdp)  # where an axis is -1, `train` checks the rows again when the devices are known
     check(config.batch.rows % share == 0, f"batch.rows is {config.batch.rows}, not a multiple of mesh.data * mesh.fsdp = {share}; change one")
+    check(config.batch.row_tokens % abs(mesh.sequence) == 0,
+          f"batch.row_tokens is {config.batch.row_tokens}, not a multiple of mesh.sequence = {mesh.sequence}; change one")
 
 
 def validate_images(config: ml_collections.ConfigDict) -> None:
@@ -301,11 +335,21 @@ def validate_objective(config: ml_collections.ConfigDict) -> None:
 
 def validate_reward(config: ml_collections.ConfigDict) -> None:
     reward, address = config.reward, config.judge.base_url
-    given = reward.alpha + reward.beta + reward.similarity
-    check(given <= 1 + 1e-9, f"reward.alpha + reward.beta + reward.similarity is {given}; give values whose sum is at most 1")
-    check(reward.beta < 1 or reward.on_missing != "renormalise",
-          "reward.beta is 1, so a judge that does not answer leaves no weight to renormalise; lower it or choose another reward.on_missing")
-    check(reward.beta == 0 or address != "", f"reward.beta is {reward.beta} but judge.base_url is empty; give the judge's address or set reward.beta to 0")
+    names = ("alpha", "beta", "similarity", "textual", "executed")
+    for prefix in ("", "ramp_"):
+        given, beta = sum(reward[prefix + name] for name in names), reward[f"{prefix}beta"]
+        words = " + ".join(f"reward.{prefix}{name}" for name in names)
+        check(given <= 1 + 1e-9, f"{words} is {given}; give values whose sum is at most 1")
+        check(beta < 1 or reward.on_missing != "renormalise", f"reward.{prefix}beta is 1, so a judge that does not answer leaves no weight to "
+              "renormalise; lower it or choose another reward.on_missing")
+        check(beta == 0 or address != "" or config.judge.policy != "",
+              f"reward.{prefix}beta is {beta} but judge.base_url is empty; give the judge's address, or a policy in judge.policy, or set it to 0")
+    check(not (address and config.judge.policy), "judge.base_url and judge.policy are both set; clear one, for there is one judge")
+    started = [name for name in names if reward[f"ramp_{name}"]]
+    check(reward.ramp_steps > 0 or not started, f"reward.ramp_{''.join(started[:1])} is set but reward.ramp_steps is 0; set the number of updates or clear it")
+    inner = ("textual_chart_types", "textual_layout", "textual_texts", "textual_data")
+    check(sum(reward[name] for name in inner) > 0, f"reward.{', reward.'.join(inner)} are all 0; raise one")
+    check(0 <= reward.textual_tolerance < 1, f"reward.textual_tolerance is {reward.textual_tolerance}; give a number from 0 to below 1")
     if address:
         addresses(address)
 

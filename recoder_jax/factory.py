@@ -20,8 +20,10 @@ from recoder_jax.models.qwen2_5_vl.config import Config, preset
 from recoder_jax.models.qwen2_5_vl.model import abstract_model, create
 from recoder_jax.models.store import load_config, load_params, load_policy
 from recoder_jax.rewards.judge import Judge, JudgeOptions
-from recoder_jax.rewards.mixture import Mixture
+from recoder_jax.rewards.mixture import Mixture, Ramp
+from recoder_jax.rewards.textual import TextualOptions
 from recoder_jax.rollout.play import Plan, Player
+from recoder_jax.rollout.policy_judge import PolicyJudge, PolicyJudgeOptions
 from recoder_jax.sampling.engine import Buckets, Sampler
 from recoder_jax.sharding import make_mesh, shardings
 
@@ -50,7 +52,7 @@ def place_abstract(tree, mesh: jax.sharding.Mesh):
 
 def mesh_of(config: ml_collections.ConfigDict, devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
     """The config's mesh over `devices`, by default all there are."""
-    return make_mesh(data=config.mesh.data, fsdp=config.mesh.fsdp, tensor=config.mesh.tensor, devices=devices)
+    return make_mesh(**config.mesh, devices=devices)
 
 
 def one_device() -> jax.sharding.Mesh:
@@ -69,7 +71,7 @@ def policy_of(config: ml_collections.ConfigDict) -> Policy:
     sizes = dataclasses.replace(
         preset(model.preset, vocab=encoder.vocab_size if model.preset in OWN_SIZES else None, image_id=encoder.image_id),
         end_id=encoder.end_id, pad_id=encoder.pad_id, vision_start_id=encoder.vision_start_id, vision_end_id=encoder.vision_end_id,
-        dtype=model.dtype, param_dtype=model.param_dtype, remat=model.remat, unroll=model.unroll,
+        dtype=model.dtype, param_dtype=model.param_dtype, remat=model.remat, attention=model.attention, unroll=model.unroll,
     )
     return Policy(nnx.graphdef(abstract_model(sizes)), sizes, encoder)
 
@@ -138,11 +140,13 @@ def sandbox_of(config: ml_collections.ConfigDict) -> Sandbox:
     return Sandbox(config.sandbox.workers, limits, isolation=config.sandbox.isolation, replay=config.sandbox.replay)
 
 
-def judge_of(config: ml_collections.ConfigDict) -> contextlib.AbstractContextManager[Judge | None]:
-    """The judge, or nothing where it has no weight."""
-    if config.reward.beta == 0:
+def judge_of(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> contextlib.AbstractContextManager[Judge | PolicyJudge | None]:
+    """The judge, behind a server or in this process, or nothing where it has no weight."""
+    if config.reward.beta == 0 and config.reward.ramp_beta == 0:
         return contextlib.nullcontext()
     judge = config.judge
+    if judge.policy:
+        return policy_judge_of(config, mesh)
     return Judge(JudgeOptions(
         base_url=judge.base_url, model=judge.model, key_variable=judge.key_variable, seconds=judge.seconds,
         queue_seconds=judge.queue_seconds, attempt_seconds=judge.attempt_seconds, attempts=judge.attempts, first_pause=judge.first_pause,
@@ -152,21 +156,49 @@ def judge_of(config: ml_collections.ConfigDict) -> contextlib.AbstractContextMan
     ))
 
 
-def mixture_of(config: ml_collections.ConfigDict, judge: Judge | None) -> Mixture:
+def policy_judge_of(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> PolicyJudge:
+    """A judge in this process from a policy directory, which sees images of up to judge.max_pixels, or from a run directory, which
+    sees those of its training."""
+    judge, own = config.judge, config.copy_and_resolve_references().unlock()
+    own.image.max_pixels = judge.max_pixels
+    if not is_policy_directory(judge.policy):
+        own = config_of_run(judge.policy, config)
+    policy, params = trained_policy(judge.policy, own, mesh)
+    sampler = sampler_of(policy, mesh)
+    options = PolicyJudgeOptions(
+        judge.policy, batch=judge.batch, attempts=judge.attempts, reply_tokens=judge.reply_tokens, max_pixels=judge.max_pixels, cache=judge.cache,
+    )
+    return PolicyJudge(sampler, sampler.load(params), policy.encoder, options)
+
+
+def mixture_of(config: ml_collections.ConfigDict, judge: Judge | PolicyJudge | None) -> Mixture:
     """The reward that a config describes."""
     reward = config.reward
-    return Mixture(reward.alpha, reward.beta, judge, similarity=reward.similarity, on_missing=reward.on_missing)
+    inner = TextualOptions(
+        chart_types=reward.textual_chart_types, layout=reward.textual_layout, texts=reward.textual_texts, data=reward.textual_data,
+        tolerance=reward.textual_tolerance, order=reward.textual_order,
+    )
+    ramp = Ramp(
+        reward.ramp_steps, alpha=reward.ramp_alpha, beta=reward.ramp_beta, similarity=reward.ramp_similarity, textual=reward.ramp_textual,
+        executed=reward.ramp_executed,
+    )
+    return Mixture(
+        reward.alpha, reward.beta, judge, similarity=reward.similarity, on_missing=reward.on_missing, textual=reward.textual,
+        executed=reward.executed, textual_options=inner, ramp=ramp if ramp.steps else None,
+    )
 
 
-def sampler_of(policy: Policy, mesh: jax.sharding.Mesh) -> Sampler:
+def sampler_of(policy: Policy, mesh: jax.sharding.Mesh, windows: int = Buckets.windows) -> Sampler:
     """Decoding runs one block an iteration whatever training does: unrolled, a step on a CPU takes 1.5 x as long."""
     sizes = dataclasses.replace(policy.config, unroll=1)
-    return Sampler(nnx.graphdef(abstract_model(sizes)), sizes, policy.encoder, Buckets(), mesh)
+    return Sampler(nnx.graphdef(abstract_model(sizes)), sizes, policy.encoder, Buckets(windows=windows), mesh)
 
 
-def player_of(policy: Policy, sandbox: Sandbox, reward: Mixture | None, mesh: jax.sharding.Mesh, goldens: Goldens) -> Player:
-    """What plays dialogues."""
-    sampler = sampler_of(policy, mesh)
+def player_of(
+    policy: Policy, sandbox: Sandbox, reward: Mixture | None, mesh: jax.sharding.Mesh, goldens: Goldens, windows: int = Buckets.windows
+) -> Player:
+    """What plays dialogues. windows: of the largest image are padded to this times a power of two."""
+    sampler = sampler_of(policy, mesh, windows)
     return Player(sampler, policy.encoder, sandbox, reward, Prompts(), goldens)
 
 

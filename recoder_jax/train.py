@@ -49,9 +49,9 @@ def train(config: ConfigDict, workdir: str) -> None:
         if rl:
             sandbox = stack.enter_context(factory.sandbox_of(config))
             print(f"{config.name}: {sandbox.summary()}", flush=True)
-            judge = stack.enter_context(factory.judge_of(config))
+            judge = stack.enter_context(factory.judge_of(config, mesh))
             reward = factory.mixture_of(config, judge)
-            player = factory.player_of(policy, sandbox, reward, mesh, factory.goldens_of(config))
+            player = factory.player_of(policy, sandbox, reward, mesh, factory.goldens_of(config), config.batch.least_windows)
             lessons = RolloutLessons(config, player, factory.plan_of(config), run)
         else:
             lessons = SupervisedLessons(config, policy.encoder)
@@ -127,7 +127,7 @@ def check_same_run(config: ConfigDict, saved: dict) -> None:
     A key that the code did not have when the run was started is not compared.
     """
     free = ("name", "steps", "mesh.", "sandbox.workers", "sandbox.isolation", "checkpoint.", "log.", "evaluation.", "judge.", "data.dir", "versions.")
-    held = ("judge.model", "judge.max_pixels")  # unlike addresses and deadlines, they change what a reward is
+    held = ("judge.model", "judge.policy", "judge.max_pixels")  # unlike addresses and deadlines, they change what a reward is
     now, then = flatten(config.to_dict()), flatten(saved)
     compared = [key for key in now if key in held or not key.startswith(free)]
     changed = [key for key in compared if now[key] != then.get(key, now[key])]
@@ -149,7 +149,7 @@ def pack_trees(trees: list[Tree], config: ConfigDict, image_id: int) -> Batch:
 def shape_of(config: ConfigDict) -> Shape:
     """The padded sizes of an update's batch."""
     sizes = config.batch
-    return Shape(sizes.micro_batches, sizes.rows, sizes.row_tokens, sizes.least_trained, sizes.least_images)
+    return Shape(sizes.micro_batches, sizes.rows, sizes.row_tokens, sizes.least_trained, sizes.least_images, sizes.least_windows)
 
 
 def objective_of(config: ConfigDict) -> Objective:

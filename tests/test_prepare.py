@@ -44,6 +44,26 @@ def build_charts(out, count=25, **arguments):
     return build(request(**arguments), splits, Tally(), out, {'LICENSE': LICENCE})
 
 
+def programs(count):
+    """Every third program has nested data, every third computes them."""
+    data = '[{n}, 2]', '[[{n}, 2], [3, 4]]', '[v for v in range({n})]'
+    for index in range(count):
+        program = 'import matplotlib.pyplot as plt\nplt.plot(' + data[index % 3].format(n=index) + ')\n'
+        yield ChartRecord(Chart(f'sample/{index}', picture(index), program, 'line'), '', 'Apache-2.0', '')
+
+
+def test_charts_with_flat_data_can_be_kept_alone(tmp_path):
+    build(request(), {'train': lambda: programs(12), 'test': lambda: (record for record in programs(9) if record.chart.id.endswith('1'))}, Tally(), tmp_path)
+    kept = open_charts(tmp_path, 'sample', 'train', keep='flat')
+    assert [chart.id for chart in kept] == [f'sample/{index}' for index in (0, 3, 6, 9)] and kept[-1].id == 'sample/9'
+    assert np.array_equal(kept[1].image, picture(3)) and len(open_charts(tmp_path, 'sample', 'train')) == 12
+    assert [chart.id for chart in open_charts(tmp_path, 'sample', 'train[4:8]', keep='flat')] == ['sample/6']
+    with pytest.raises(IndexError):
+        kept[4]
+    with pytest.raises(ValueError, match="none of the 1 programs of 'sample', split 'test', has flat data; set data.keep to all"):
+        open_charts(tmp_path, 'sample', 'test', keep='flat')
+
+
 def environment():
     """For a second process that imports this file."""
     tests = Path(__file__).resolve().parent

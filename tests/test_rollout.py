@@ -9,13 +9,16 @@ from recoder_jax.charts.chart import Chart
 from recoder_jax.charts.goldens import Goldens
 from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.charts.scores import same_program
+from recoder_jax.configuration import load
 from recoder_jax.dialogue.encoder import Tokens
 from recoder_jax.dialogue.turns import Prompts
 from recoder_jax.learning.batch import Shape, pack, token_weights
 from recoder_jax.rewards.judge import Judgement
-from recoder_jax.rewards.mixture import Mixture
+from recoder_jax.rewards.mixture import Mixture, Ramp
+from recoder_jax.rollout.lessons import RolloutLessons
 from recoder_jax.rollout.measure import alarms, dialogue_records, rollout_metrics
 from recoder_jax.rollout.play import Plan, Player
+from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.sampling.engine import Buckets, Sampler
 from tests.conftest import image_of
 
@@ -137,6 +140,50 @@ def test_long_error_logs_are_cut_to_the_feedback_cap(player, groups):
     assert len(player._feedback(failed, response, True, 60)) <= 60
     with pytest.raises(ValueError, match="raise rollout.feedback_tokens"):
         player._feedback(failed, response, True, 5)
+
+
+class Saying:
+    """An encoder that hears one response in whatever was sampled."""
+
+    def __init__(self, encoder, text):
+        self._encoder, self._text = encoder, text
+
+    def __getattr__(self, name):
+        return getattr(self._encoder, name)
+
+    def decode(self, ids):
+        return self._text
+
+
+def test_one_turn_is_a_dialogue_like_any_other(policy, player):
+    """MSRL's shape: the policy answers once, and its answers compete."""
+    plan = dataclasses.replace(PLAN, turns=1, branch_turn=1)
+    told = f"<think>a</think>\n```python\n{GOLDEN}```"
+    msrl = Mixture(0.0, 0.0, textual=2 / 3, executed=1 / 3)
+    single = dataclasses.replace(player, encoder=Saying(policy.encoder, told), reward=msrl)
+    groups, _ = single.play(policy.params, charts(2), plan, seed=0, step=0)
+    for group in groups:
+        assert group.rewards == [pytest.approx(1.0)] * plan.group and all(len(t.turns) == 1 and t.turns[0].feedback is None for t in group.trajectories)
+        tree = group.tree([1.0, -1.0, 0.5])
+        assert not tree.prefix.trained.any() and all(suffix.trained.all() for suffix in tree.suffixes)
+        assert [len(suffix.ids) for suffix in tree.suffixes] == [len(t.turns[0].tokens) for t in group.trajectories]
+    metrics = rollout_metrics(groups, same_program)
+    assert metrics["reward/textual"] == metrics["reward/executed"] == metrics["textual/texts"] == 1.0 and metrics["turn1/executed"] == 1.0
+    assert not [name for name in metrics if name.startswith(("correction/", "turn2/"))]
+    records = dialogue_records(groups, np.zeros((2, 3)), 1, lambda image: "x")
+    assert [len(record.turns) for record in records] == [1] * 6 and records[0].turns[0].parts["textual"] == 1.0 and not records[0].turns[0].shared
+
+
+def test_the_weights_of_a_lesson_follow_its_step(policy, player, world, tmp_path):
+    config = load("configs/tiny/msrl_ramp.py", [f"--config.data.dir={world}", "--config.batch.size=2", "--config.rollout.charts=2"])
+    reward = Mixture(0.0, 0.0, similarity=0.5, executed=0.5, ramp=Ramp(4, executed=1.0))
+    told = f"<think>a</think>\n```python\n{GOLDEN}```"
+    plan = dataclasses.replace(PLAN, turns=1, branch_turn=1, group=2)
+    lessons = RolloutLessons(config, dataclasses.replace(player, encoder=Saying(policy.encoder, told), reward=reward), plan, RunDirectory(tmp_path))
+    steps = {step: lessons(policy.params, step).metrics for step in (3, 0, 8)}      # in any order, as after a resume
+    assert "reward/similarity" not in steps[0] and steps[0]["reward/total"] == 1.0
+    for step, share in ((3, 0.375), (8, 0.5)):
+        assert steps[step]["reward/total"] == pytest.approx(1 - share + share * steps[step]["reward/similarity"])
 
 
 def test_branch_turn_beyond_the_turns_is_refused():

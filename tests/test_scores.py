@@ -25,7 +25,7 @@ EMPTY = Elements((), (), (), ())
 
 
 def execution(elements):
-    chartmimic = ChartMimicElements(**vars(elements))
+    chartmimic = ChartMimicElements(elements.texts, elements.layout, elements.chart_types, elements.colors)
     return Execution(Status.ok, np.zeros((2, 2, 3), np.uint8), elements, '', 0.0, chartmimic)
 
 
@@ -38,7 +38,7 @@ shades = st.one_of(st.sampled_from(['viridis', 'hot']), st.integers(0, 0xFFFFFF)
 figures = st.builds(
     lambda texts, layout, types, colors: Elements.from_json({
         'texts': texts, 'layout': layout, 'chart_types': [list(item) for item in types.items()],
-        'colors': [list(item) for item in colors]}),
+        'colors': [list(item) for item in colors], 'data': []}),
     st.lists(st.sampled_from('abcd'), max_size=6),
     st.lists(st.lists(st.integers(0, 2), min_size=6, max_size=6), max_size=4),
     st.dictionaries(names, st.integers(1, 4), max_size=3),

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from recoder_jax import correct, evaluate, factory, train
+from recoder_jax import correct, evaluate, factory, report, train
 from recoder_jax.configuration import load
 from recoder_jax.runs.directory import RunDirectory
 
@@ -138,3 +138,19 @@ def test_chain_of_stages_evaluation_and_correction(world, tmp_path, capsys):
     arguments = [f"--checkpoint={second}", f"--image={tmp_path / 'chart.png'}", f"--out={out}", "--turns=2", "--response-tokens=16"]
     assert correct.main(arguments) == 0
     assert {"target.png", "turn_1.py", "turn_2.py", "dialogue.html"} <= {path.name for path in out.iterdir()}
+
+
+def test_first_steps_of_msrl_play_one_turn_and_the_visual_part_joins_after_the_first_step_of_a_ramp(world, environment, tmp_path):
+    """A run of the tiny recipe with textual rewards, and one with a ramp that starts from it; the other two recipes differ in weights."""
+    first, ramp = tmp_path / "msrl_stage1", tmp_path / "msrl_ramp"
+    run_to_end(command("msrl_stage1", first, world, [*SMALL_RL, "--config.steps=1"]), environment)
+    run_to_end(command("msrl_ramp", ramp, world, [*SMALL_RL, "--config.steps=2", f"--config.init={first}"]), environment)
+    rows = [RunDirectory.existing(run).read_metrics() for run in (first, ramp)]
+    assert [["reward/similarity" in row for row in run] for run in rows] == [[False], [False, True]]
+    for row in (*rows[0], *rows[1]):
+        assert {"reward/textual", "reward/executed", "textual/texts", "turn1/executed", "sampling/logprob_gap"} <= row.keys()
+        assert not [name for name in row if name.startswith(("turn2/", "correction/"))]
+    records = RunDirectory.existing(ramp).read_rollouts(1)
+    assert len(records) == 8 and all(len(record.turns) == 1 and "textual" in record.turns[0].parts for record in records)
+    assert report.main([str(first), str(ramp), f"--out={tmp_path / 'compared.html'}"]) == 0
+    assert "reward/textual" in (tmp_path / "compared.html").read_text()

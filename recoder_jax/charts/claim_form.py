@@ -1,9 +1,11 @@
 """The form in which claims travel with a draw list, and its gate."""
 
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from recoder_jax.charts.elements import MAX_AXES, MAX_NAME_LENGTH
+from recoder_jax.charts.elements import MAX_AXES, MAX_NAME_LENGTH, MAX_SERIES, MAX_VALUES
+from recoder_jax.charts.marks import SCALES, WIDTHS, Frame
 from recoder_jax.charts.operations import Malformed
 
 MAX_CALLS = 10_000
@@ -31,31 +33,51 @@ class CallClaim:
 
 
 @dataclass(frozen=True)
+class MarksClaim:
+    """Marks of a call: its index, their shape, the numbers of all rows (`marks`)."""
+
+    call: int
+    shape: str
+    numbers: tuple[float, ...]
+
+    @property
+    def width(self) -> int:
+        """Numbers of a row."""
+        return WIDTHS[self.shape]
+
+
+@dataclass(frozen=True)
 class Claims:
-    """What a process says its figure holds."""
+    """What a process says its figure holds. frames: by index of the axes."""
 
     axes: tuple[AxesClaim, ...]
     calls: tuple[CallClaim, ...]
+    marks: tuple[MarksClaim, ...] = ()
+    frames: dict[int, Frame] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, value: object) -> 'Claims':
-        """Claims from `{'axes': [[parent, grid, cell]], 'calls': [[name, axes, colours]]}`; Malformed.
+        """Claims from `{'axes': [[parent, grid, cell]], 'calls': [[name, axes, colours]], 'marks': [[call, shape, numbers]],
+        'frames': [[axes, scale, low, high, start, end, scale, low, high, start, end]]}`; Malformed.
 
         A colour is '#RRGGBB' or [name of a colormap, ['#RRGGBB' ...]].
         """
         try:
             axes = tuple(_axes_claim(*row) for row in value['axes'])
             calls = tuple(_call_claim(*row) for row in value['calls'])
+            marks = tuple(_marks_claim(*row) for row in value['marks'])
+            frames = {axes: _frame(*sides) for axes, *sides in value['frames']}
         except (ValueError, KeyError, TypeError) as error:
             raise Malformed(f'the claims are malformed: {error}'[:300]) from None
-        if len(axes) > MAX_AXES or len(calls) > MAX_CALLS:
+        if len(axes) > MAX_AXES or len(calls) > MAX_CALLS or len(marks) > MAX_SERIES or len(frames) > MAX_AXES:
             raise Malformed('the claims are over a cap')
         if not all(-1 <= one.parent < number for number, one in enumerate(axes)) or not all(
-                0 <= call.axes < len(axes) for call in calls):
+                0 <= call.axes < len(axes) for call in calls) or not all(
+                0 <= one.call < len(calls) for one in marks):
             raise Malformed('a claim refers to axes that are not there')
         if sum(len(call.colors) + len(call.maps) for call in calls) > MAX_CLAIMED_COLORS:
             raise Malformed('more colours are claimed than allowed')
-        return cls(axes, calls)
+        return cls(axes, calls, marks, frames)
 
 
 def _axes_claim(parent, grid, cell) -> AxesClaim:
@@ -79,6 +101,25 @@ def _call_claim(name, axes, colors) -> CallClaim:
                 raise ValueError('a colormap is no name and table')
             maps.append((label, _table(table)))
     return CallClaim(name, axes, plain, tuple(maps))
+
+
+def _marks_claim(call, shape, numbers) -> MarksClaim:
+    if type(call) is not int or shape not in WIDTHS or not isinstance(numbers, list):
+        raise ValueError('marks are no call, shape and numbers')
+    if len(numbers) % WIDTHS[shape] or len(numbers) > MAX_VALUES * WIDTHS[shape] or not all(map(_finite, numbers)):
+        raise ValueError('marks are not whole rows of finite numbers')
+    return MarksClaim(call, shape, tuple(map(float, numbers)))
+
+
+def _frame(*row) -> Frame:
+    sides = row[:5], row[5:]
+    if len(row) != 10 or not all(side[0] in SCALES and all(map(_finite, side[1:])) for side in sides):
+        raise ValueError('a frame is not two scales with four finite numbers each')
+    return Frame(*(tuple(side) for side in sides))
+
+
+def _finite(value: object) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e300 and math.isfinite(value)
 
 
 def _table(colors: list[str]) -> tuple[int, ...]:

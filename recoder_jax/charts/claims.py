@@ -21,7 +21,8 @@ from matplotlib.table import Table
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 from recoder_jax.charts.claim_form import MAX_CALLS, MAX_CLAIMED_COLORS, MAX_MAP
-from recoder_jax.charts.elements import MAX_AXES, MAX_NAME_LENGTH
+from recoder_jax.charts.elements import MAX_AXES, MAX_NAME_LENGTH, MAX_SERIES
+from recoder_jax.charts.marks import frame_of, marks_of
 from recoder_jax.charts.recorder import Call, Recorder
 
 _GRID = 20          # free axes positions are rounded to 1 / _GRID of the figure
@@ -236,14 +237,24 @@ def claims_json(axes: list[Axes], calls: list[Call]) -> dict:
         grid = -1 if spec is None else grids.setdefault(id(spec.get_gridspec()), len(grids))
         parent = parents.get(id(one), -1)
         rows.append([parent, grid, list(cell_of(one)) if parent < 0 and in_layout(one) else None])
-    tables, claimed, left = {}, [], MAX_CLAIMED_COLORS
+    tables, claimed, marks, left = {}, [], [], MAX_CLAIMED_COLORS
+    frames = [[number, *frame] for number, one in enumerate(axes[:MAX_AXES]) if (frame := frame_of(one)) is not None]
+    framed = {row[0] for row in frames}
     for call in calls[:MAX_CALLS]:
         if id(call.axes) in numbers:
             colors = {color if isinstance(color, str) else id(color): color for color in colors_of(call)}
             kept = list(colors.values())[:left]
             left -= len(kept)
+            if numbers[id(call.axes)] in framed:
+                marks += [[len(claimed), *row] for row in marks_in(call)]
             claimed.append([chart_type(call), numbers[id(call.axes)], [_color_json(color, tables) for color in kept]])
-    return {'axes': rows, 'calls': claimed}
+    return {'axes': rows, 'calls': claimed, 'marks': marks[:MAX_SERIES], 'frames': frames}
+
+
+def marks_in(call: Call) -> list[list]:
+    """[shape, numbers] of the marks that a call left."""
+    shown = [one for one in artists_in(call.result, everything=True) if one.axes is not None and one.get_visible()]
+    return marks_of(call.name, call.axes, call.result, shown)
 
 
 def _color_json(color: str | Colormap, tables: dict[int, list]) -> str | list:

@@ -5,21 +5,23 @@ form written by `to_json` within the caps below and refuses everything else, so 
 size or a type that the program chose.
 """
 
+import math
 import re
 from dataclasses import dataclass
 
 # Raised whenever other elements are seen in the same figure; golden executions on disk are kept by it.
-VERSION = 2
+VERSION = 3
 
 MAX_TEXTS = 2_000
 MAX_TEXT_LENGTH = 500
 MAX_AXES = 512
 MAX_CHART_TYPES = 256
 MAX_COLORS = 256
+MAX_SERIES = 512
+MAX_VALUES = 256                # of one series
 MAX_NAME_LENGTH = 80
 _MAX_NUMBER = 1_000_000
-# Goes up with every change of what programs are seen as; part of the key of kept golden elements.
-VERSION = 2
+_AXES = ('x', 'y', 'share')
 
 
 @dataclass(frozen=True)
@@ -33,27 +35,31 @@ class Elements:
             and does not change that of the axes beside it.
         chart_types: (plotting function, number of outermost calls), for example ('bar', 2) or ('plot_polar', 1).
         colors: distinct (plotting function, '#RRGGBB' or name of a colormap).
+        data: one (plotting function, 'x', 'y' or 'share', values) a series of marks, values in the order of drawing;
+            'share' of a circle. At most MAX_VALUES a series, evenly chosen. `marks` says which functions are read.
     """
 
     texts: tuple[str, ...]
     layout: tuple[tuple[int, int, int, int, int, int], ...]
     chart_types: tuple[tuple[str, int], ...]
     colors: tuple[tuple[str, str], ...]
+    data: tuple[tuple[str, str, tuple[float, ...]], ...] = ()
 
     def to_json(self) -> dict:
-        """A dictionary of lists, strings and integers that `json.dumps` takes."""
+        """A dictionary of lists, strings and numbers that `json.dumps` takes."""
         return {
             'texts': list(self.texts),
             'layout': [list(cell) for cell in self.layout],
             'chart_types': [list(item) for item in self.chart_types],
             'colors': [list(item) for item in self.colors],
+            'data': [[function, axis, list(values)] for function, axis, values in self.data],
         }
 
     @classmethod
     def from_json(cls, value: object) -> 'Elements':
         """Elements from `to_json`'s form; ValueError for another form or a size over a cap."""
-        if not isinstance(value, dict) or set(value) != {'texts', 'layout', 'chart_types', 'colors'}:
-            raise ValueError('elements need exactly the keys texts, layout, chart_types and colors')
+        if not isinstance(value, dict) or set(value) != {'texts', 'layout', 'chart_types', 'colors', 'data'}:
+            raise ValueError('elements need exactly the keys texts, layout, chart_types, colors and data')
         texts = _rows(value['texts'], 'texts', MAX_TEXTS)
         if not all(_is_text(text, MAX_TEXT_LENGTH) for text in texts):
             raise ValueError(f'elements: a text is not a string of at most {MAX_TEXT_LENGTH} characters')
@@ -72,11 +78,15 @@ class Elements:
             raise ValueError('elements: a colour is not a pair of names')
         if any(color.startswith('#') and not re.fullmatch('#[0-9A-F]{6}', color) for _, color in colors):
             raise ValueError('elements: a colour starts with # and is not of the form #RRGGBB')
+        data = _rows(value['data'], 'data', MAX_SERIES)
+        if not all(map(_is_series, data)):
+            raise ValueError(f'elements: a series is not a name, one of {", ".join(_AXES)} and at most {MAX_VALUES} finite numbers')
         return cls(
             texts=tuple(sorted(texts)),
             layout=tuple(sorted(tuple(cell) for cell in layout)),
             chart_types=tuple(sorted((name, count) for name, count in types)),
             colors=tuple(sorted({(function, color) for function, color in colors})),
+            data=tuple(sorted((function, axis, tuple(map(float, values))) for function, axis, values in data)),
         )
 
 
@@ -92,3 +102,12 @@ def _is_text(value: object, cap: int) -> bool:
 
 def _is_number(value: object) -> bool:
     return type(value) is int and -_MAX_NUMBER <= value <= _MAX_NUMBER
+
+
+def _is_series(row: object) -> bool:
+    return (isinstance(row, list) and len(row) == 3 and _is_text(row[0], MAX_NAME_LENGTH) and row[1] in _AXES
+            and isinstance(row[2], list) and 0 < len(row[2]) <= MAX_VALUES and all(map(_is_finite, row[2])))
+
+
+def _is_finite(value: object) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e300 and math.isfinite(value)

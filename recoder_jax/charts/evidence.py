@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.textpath import TextToPath
 
 from recoder_jax.charts.claim_form import AxesClaim
+from recoder_jax.charts.drawn_data import drawn_data
 from recoder_jax.charts.elements import (
     MAX_CHART_TYPES, MAX_COLORS, MAX_TEXT_LENGTH, MAX_TEXTS, Elements)
 from recoder_jax.charts.footprint import PIXELS_PER_POINT, Box
@@ -60,6 +61,7 @@ def believed(ledger: Ledger, ink: Ink, pixels: np.ndarray, renderer: RendererAgg
         layout=tuple(sorted(_believed_cells(ledger, amounts, pixels.shape[:2]))),
         chart_types=tuple(sorted(types.items())[:MAX_CHART_TYPES]),
         colors=tuple(sorted(colors)[:MAX_COLORS]),
+        data=drawn_data(ledger, calls, renderer, pixels.shape[0]),
     )
 
 

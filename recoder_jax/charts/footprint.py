@@ -196,3 +196,20 @@ def mapped_colors(operation: Operation) -> np.ndarray:
     else:
         colors = np.empty((0, 4))
     return np.rint(colors[::len(colors) // 2_000 + 1, :3] * 255).astype(int)
+
+
+def vertices(operation: Operation) -> np.ndarray:
+    """Where it puts marks, float [N, 2], y counted upwards: vertices of a path, places of markers, vertices or places of a
+    collection; none for other operations."""
+    kind, args = operation.kind, operation.args
+    if kind in 'pm':
+        path, affine = args[:2] if kind == 'p' else args[2:4]
+        return path.vertices @ affine[:2, :2].T + affine[:2, 2]
+    if kind != 'c':
+        return np.empty((0, 2))
+    master, paths, transforms, offsets, affine = args[:5]
+    placed = offsets @ affine[:2, :2].T + affine[:2, 2]
+    if len(transforms) or len(offsets) > 1 or not len(paths):
+        return placed
+    start = placed[0] if len(placed) else np.zeros(2)
+    return np.concatenate([path.vertices for path in paths]) @ master[:2, :2].T + master[:2, 2] + start

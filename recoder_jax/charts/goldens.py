@@ -1,6 +1,6 @@
 """Golden executions, kept by program so that each golden program is executed once, across runs where a directory is given.
 
-    DIRECTORY/matplotlib-3.11.2-elements-2/<hash of the program>.json      the elements of one golden execution, both modes
+    DIRECTORY/matplotlib-3.11.2-elements-3/<hash of the program>.json      the elements of one golden execution, both modes
 
 Another matplotlib draws other figures, and another `elements.VERSION` sees other elements in them: both execute every
 golden program again. Renders are not kept: rewards and judges compare with the chart's own image. Only executions that

@@ -60,6 +60,8 @@ class Ledger:
         kinds: for each call, sorts of its operations that left ink.
         axes_kinds: the same for each axes and what is drawn in it outside of calls.
         mapped: for each call that claims a colormap, colours it left ink with, int [N, 3] each.
+        vertices: for each call with claimed marks, where the operations that left ink have vertices, float [N, 2] each.
+        ticks: for each axes, texts drawn as parts of its ticks.
         boxes: for each axes, what its ink without ticks and their labels spans; None without such ink.
     """
 
@@ -72,6 +74,9 @@ class Ledger:
         self.kinds = [set() for _ in claims.calls]
         self.axes_kinds = [set() for _ in claims.axes]
         self.mapped: list[list[np.ndarray]] = [[] for _ in claims.calls]
+        marked = {marks.call for marks in claims.marks}
+        self.vertices: dict[int, list[np.ndarray]] = {call: [] for call in marked}
+        self.ticks: list[list[Operation]] = [[] for _ in claims.axes]
         self.boxes: list[Box | None] = [None] * len(claims.axes)
         self._colors = [frozenset(call.colors) for call in claims.calls]
         self._outlines: dict[int, DrawnLine] = {}
@@ -85,6 +90,8 @@ class Ledger:
         alpha = footprint.opacity(operation)
         alpha = 1.0 if alpha >= 0.95 else round(alpha, 4)
         if operation.tick:
+            if operation.kind == 't' and axes >= 0:
+                self.ticks[axes].append(operation)
             return Paint(self._number(Painter(axes, -1)), alpha, False)
         if operation.kind in 'to':
             return Paint(self._line(operation).painter, alpha, True)
@@ -137,6 +144,8 @@ class Ledger:
         kinds = {'text'} if line is not None else set(map(footprint.sort_of, run.operations))
         if call >= 0:
             self.kinds[call] |= kinds
+            if call in self.vertices and line is None:
+                self.vertices[call] += [footprint.vertices(operation) for operation in run.operations]
             if self.claims.calls[call].maps and line is None:
                 self.mapped[call] += [footprint.mapped_colors(operation) for operation in run.operations]
         elif first.axes >= 0:

@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from recoder_jax.charts.claims import (
-    all_axes, cell_of, chart_type, claims_json, color_names, colors_of, in_layout, live_calls, tags_of, tick_texts)
+    all_axes, cell_of, chart_type, claims_json, color_names, colors_of, in_layout, live_calls, marks_in, tags_of, tick_texts)
 from recoder_jax.charts.draw_list import RecordingRenderer
 from recoder_jax.charts.elements import (
     MAX_AXES, MAX_CHART_TYPES, MAX_COLORS, MAX_TEXT_LENGTH, MAX_TEXTS, Elements)
 from recoder_jax.charts.frames import MAX_BODY
+from recoder_jax.charts.marks import WIDTHS, frame_of, series_of, sorted_series
 from recoder_jax.charts.recorder import Recorder
 
 _DPI = 100
@@ -116,11 +117,15 @@ def _elements(figure: Figure, recorder: Recorder, axes: list[Axes]) -> Elements:
     types = Counter(map(chart_type, calls))
     colors = dict.fromkeys((chart_type(call), name)
                            for call in calls for color in colors_of(call) for name in color_names(color))
+    framed = {id(one) for one in axes if frame_of(one) is not None}
+    series = [one for call in calls if id(call.axes) in framed for shape, numbers in marks_in(call)
+              for one in series_of(chart_type(call), shape, np.array(numbers).reshape(-1, WIDTHS[shape]))]
     return Elements(
         texts=tuple(sorted(_texts(axes, recorder)[:MAX_TEXTS])),
         layout=tuple(sorted(cell_of(one) for one in filter(in_layout, figure.axes[:MAX_AXES]))),
         chart_types=tuple(sorted(types.items())[:MAX_CHART_TYPES]),
         colors=tuple(sorted(list(colors)[:MAX_COLORS])),
+        data=sorted_series(series),
     )
 
 

@@ -11,13 +11,14 @@ What an element needs:
                  up; another map travels as its table and counts as three colours, its ends and its middle
     layout       8 surviving pixels of the axes or of what is in it, in the order of its grid on the canvas, not over
                  another cell, and not over four times the cell's even share
+    data         marks with a vertex in an operation of the call that left ink, in axes whose tick labels agree (`drawn_data`)
 
 What remains forgeable: a mark can be claimed for any call whose kind of operation fits (a rectangle as a bar, a grid
 line as `plot`, a mesh as `heatmap`); an axes can be claimed for a larger grid with uneven ratios, and several grids for
 one; a text can be tagged as part of a tick and is then not counted; a line drawn again over itself counts again while
 its edges still change (about four times); of colormaps with the same colours (gray and its reverse) any can be claimed;
-an image counts with its greatest alpha. Each mark still has to be drawn and to be seen. Elements of the mode
-`chartmimic` are not held against ink.
+an image counts with its greatest alpha. Each mark still has to be drawn and to be seen. What remains forgeable of data
+is in `drawn_data`. Elements of the mode `chartmimic` are not held against ink.
 """
 
 import warnings

@@ -18,7 +18,7 @@ from matplotlib.patches import Patch
 from matplotlib.path import Path
 from matplotlib.text import Text
 
-from recoder_jax.charts import claims, draw_list, picture
+from recoder_jax.charts import claims, draw_list, marks, picture
 from recoder_jax.charts.recorder import Recorder
 
 # What a draw and the extraction of elements go through. Functions that nearly every program calls: to look at another
@@ -44,7 +44,7 @@ _METHODS = (
     (RendererAgg, ('draw_path', 'draw_text', 'get_text_width_height_descent')),
     (Recorder, ('_wrap_method', 'in_tick')),
 )
-_WHOLE = (claims, picture, draw_list, draw_list.RecordingRenderer, draw_list._Writer)
+_WHOLE = (claims, marks, picture, draw_list, draw_list.RecordingRenderer, draw_list._Writer)
 
 
 class Fingerprint:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from recoder_jax.charts.canonical import has_flat_data
 from recoder_jax.charts.chart import Chart
 from recoder_jax.data.building import REQUEST_FILE
 from recoder_jax.data.examples import Example
@@ -19,13 +20,21 @@ TRAINED = ('last', 'all')
 PREPARED = ('chart_world', 'chart_world_corrections', 'mpl_gallery')  # sets that `prepare` builds
 
 
-def open_charts(data_dir: str | Path, name: str, split: str) -> Sequence[Chart]:
+def open_charts(data_dir: str | Path, name: str, split: str, keep: str = 'all') -> Sequence[Chart]:
     """The charts of one split.
 
     name: 'chart_world', or 'chart_world/difficulty_1' when several configurations stand. split: 'train', 'validation', 'test', or a
-    TFDS expression such as 'train[:100]'. Raises FileNotFoundError when the set is not there, ValueError for an unknown or empty split.
+    TFDS expression such as 'train[:100]'. keep: 'all', or 'flat', those whose program has flat data (`charts/canonical`), for which
+    every program of the split is read once. Raises FileNotFoundError when the set is not there, ValueError for an unknown or empty
+    split, and where no chart is kept.
     """
-    return _Charts(_directory(data_dir, name), split)
+    charts = _Charts(_directory(data_dir, name), split)
+    if keep == 'all':
+        return charts
+    kept = [index for index in range(len(charts)) if has_flat_data(charts.program(index))]
+    if not kept:
+        raise ValueError(f'none of the {len(charts)} programs of {name!r}, split {split!r}, has flat data; set data.keep to all')
+    return _Chosen(charts, kept)
 
 
 def open_examples(data_dir: str | Path, name: str, split: str, trained: str = 'last') -> Sequence[Example]:
@@ -87,6 +96,23 @@ class _Records(Sequence):
 class _Charts(_Records):
     def _item(self, record: dict) -> Chart:
         return _chart(record)
+
+    def program(self, index: int) -> str:
+        """The golden program of a chart, whose image is left undecoded."""
+        return _text(self._source[index], 'program')
+
+
+class _Chosen(Sequence):
+    """Some items of a source, by index."""
+
+    def __init__(self, source: Sequence, indices: Sequence[int]):
+        self._source, self._indices = source, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int):
+        return self._source[self._indices[index]]
 
 
 class _SingleTurns(_Records):

@@ -160,14 +160,15 @@ def _of_damage(answers: Sequence[Answer], name: str) -> DamageResult:
         for (weak, high), (strong, low) in itertools.combinations(sorted(graded), 2):
             if weak < strong:
                 pairs, right, ties = pairs + 1, right + (high > low), ties + (high == low)
-        taus.append(_tau(graded))
+        taus.append(order_agreement(graded))
     means = tuple(float(np.mean(by_strength[strength])) for strength in sorted(by_strength))
     known = all(rule is not None for values in rules.values() for rule in values)
     rule_means = tuple(float(np.mean(rules[strength])) for strength in sorted(rules)) if known else ()
     return DamageResult(name, means, rule_means, pairs, right / max(1, pairs), ties / max(1, pairs), float(np.mean(taus)))
 
 
-def _tau(graded: Sequence[tuple[int, float]]) -> float:
+def order_agreement(graded: Sequence[tuple[int, float]]) -> float:
+    """Kendall's tau-b of score and weakness of the damage, over (strength, score); 0 where either is the same throughout."""
     strengths, scores = zip(*graded)
     if len(set(scores)) < 2 or len(set(strengths)) < 2:
         return 0.0

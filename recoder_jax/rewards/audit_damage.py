@@ -1,9 +1,10 @@
-"""Damages of known kind and strength, done to a program of the chart world or to an image, for auditing a judge.
+"""Damages of known kind and strength, done to a program of the chart world or to an image, for auditing rewards.
 
 Strength 0 is the chart itself; a greater strength does more of the same. What a damage does is said beside it. The strengths
 are ours: neighbours can be told apart by eye at 224 x 224 pixels.
 """
 
+import codecs
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -44,13 +45,14 @@ class ImageDamage:
 
 
 def damaged_programs(spec: ChartSpec) -> list[tuple[str, int, str]]:
-    """(name, strength, program) of every damage that applies to a chart and changes its program."""
-    golden, found = write_program(spec), []
+    """(name, strength, program) of every damage that applies to a chart and changes its program, and more so than a lesser strength."""
+    found, met = [], {write_program(spec)}
     for damage in PROGRAM_DAMAGES:
         for strength in range(1, damage.strengths + 1):
             program = damage.apply(spec, strength)
-            if program is not None and program != golden:
+            if program is not None and program not in met:
                 found.append((damage.name, strength, program))
+                met.add(program)
     return found
 
 
@@ -83,9 +85,48 @@ def _data(spec: ChartSpec, strength: int) -> str:
         round(value * (1 + (share if n % 2 else -share)), 1) for n, value in enumerate(series.values))))
 
 
+def _values(spec: ChartSpec, strength: int) -> str:
+    """1, 2 or 3 thirds of the values raised by 40 %."""
+    return _with_series(spec, lambda series: replace(series, values=tuple(
+        round(value * 1.4, 1) if n % 3 < strength else value for n, value in enumerate(series.values))))
+
+
 def _with_series(spec: ChartSpec, change: Callable[[Series], Series]) -> str:
     panels = tuple(replace(panel, series=tuple(map(change, panel.series))) for panel in spec.panels)
     return write_program(replace(spec, panels=panels))
+
+
+def _text(spec: ChartSpec, strength: int) -> str | None:
+    """1, 2 or 3 thirds of the letters of titles, labels, legends and names of slices replaced by others."""
+    spell = _Respelling(strength)
+    panels = tuple(replace(
+        panel, title=spell(panel.title), x_label=spell(panel.x_label), y_label=spell(panel.y_label),
+        categories=tuple(map(spell, panel.categories)) if panel.kind == 'pie' else panel.categories,
+        series=tuple(replace(one, label=spell(one.label)) for one in panel.series)) for panel in spec.panels)
+    return write_program(replace(spec, panels=panels)) if spell.met > 2 else None
+
+
+def _ticks(spec: ChartSpec, strength: int) -> str | None:
+    """The same for the categories that tick labels name."""
+    spell = _Respelling(strength)
+    panels = tuple(replace(panel, categories=tuple(map(spell, panel.categories))) if panel.kind != 'pie' else panel for panel in spec.panels)
+    return write_program(replace(spec, panels=panels)) if spell.met > 2 else None
+
+
+class _Respelling:
+    """Replaces letters number 0 to strength - 1 of every three that it meets by those 13 places on in the alphabet; met: how many."""
+
+    def __init__(self, strength: int):
+        self.met, self._strength = 0, strength
+
+    def __call__(self, text: str) -> str:
+        return ''.join(map(self._letter, text))
+
+    def _letter(self, letter: str) -> str:
+        if not ('a' <= letter.lower() <= 'z'):
+            return letter
+        self.met += 1
+        return codecs.encode(letter, 'rot13') if (self.met - 1) % 3 < self._strength else letter
 
 
 def _overlap(spec: ChartSpec, strength: int) -> str | None:
@@ -128,7 +169,8 @@ def _other_kind(panel: Panel) -> Panel:
 
 
 PROGRAM_DAMAGES = (
-    ProgramDamage('colour', 3, _colour), ProgramDamage('overlap', 3, _overlap), ProgramDamage('data', 3, _data),
+    ProgramDamage('colour', 3, _colour), ProgramDamage('text', 3, _text), ProgramDamage('ticks', 3, _ticks),
+    ProgramDamage('overlap', 3, _overlap), ProgramDamage('data', 3, _data), ProgramDamage('values', 3, _values),
     ProgramDamage('type', 1, _type), ProgramDamage('layout', 3, _layout), ProgramDamage('blank', 1, lambda spec, strength: _EMPTY),
 )
 

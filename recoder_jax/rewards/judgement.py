@@ -2,6 +2,9 @@
 
 import enum
 from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
 
 
 class FailureKind(enum.StrEnum):
@@ -41,6 +44,20 @@ class Judgement:
     cached: bool = field(default=False, compare=False)
     prompt_tokens: int = field(default=0, compare=False)
     reply_tokens: int = field(default=0, compare=False)
+
+
+class AskedForJudgements(Protocol):
+    """What the mixture needs of a judge, whether it stands behind a server or in this process."""
+
+    def submit(self, reference: np.ndarray, render: np.ndarray | None, fresh: bool = False) -> 'PendingJudgement':
+        """Asks, without waiting."""
+
+
+class PendingJudgement(Protocol):
+    """A judgement that is under way."""
+
+    def result(self) -> Judgement:
+        """The judgement, waited for; a failure is one too."""
 
 
 def failed(kind: FailureKind, sentence: str) -> Judgement:

@@ -1,8 +1,14 @@
-"""The reward of one turn: a weighted sum of named parts, each in [0, 1] (MM-ReCoder, arXiv 2604.01600).
+"""The reward of one turn: a weighted sum of named parts, each in [0, 1].
 
-    R = (1 - alpha - beta - similarity) * format + alpha * rule + beta * model + similarity * similarity
+    R = rest * format + alpha * rule + beta * model + similarity * similarity + textual * textual + executed * executed
 
-The paper has similarity = 0. The parts are described in parts.py. `on_missing` says what a part means that could not be had:
+`rest` is 1 minus the sum of the others. The parts are described in parts.py. Two papers are choices of the weights:
+
+    MM-ReCoder (arXiv 2604.01600)    (1 - alpha - beta) * format + alpha * rule + beta * model
+    MSRL (arXiv 2508.13587)          (wt * textual + wv * visual + we * executed) / (wt + wv + we); visual is model or similarity
+
+A constant factor of all weights changes no advantage that is divided by its group's standard deviation. With a ramp the weights
+move linearly over the first updates (`Mixture.at`). `on_missing` says what a part means that could not be had:
 
     renormalise   the other weights are scaled to sum to 1
     drop_group    as above, and the group of the trajectory carries no advantage (rollout/lessons.py)
@@ -10,20 +16,22 @@ The paper has similarity = 0. The parts are described in parts.py. `on_missing` 
 """
 
 from collections.abc import Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from recoder_jax.charts.execution import Execution
 from recoder_jax.charts.scores import RuleScore, rule_score
 from recoder_jax.dialogue.response import Response
-from recoder_jax.rewards.judge import ITEMS, Judge
-from recoder_jax.rewards.judgement import Judgement
+from recoder_jax.rewards.judge_prompt import ITEMS
+from recoder_jax.rewards.judgement import AskedForJudgements, Judgement, PendingJudgement
 from recoder_jax.rewards.parts import PARTS, Case
+from recoder_jax.rewards.textual import PARTS as TEXTUAL_PARTS
+from recoder_jax.rewards.textual import TextualOptions, TextualScore, textual_score
 
 ON_MISSING = ('renormalise', 'drop_group', 'zero')
 ALWAYS = ('format', 'rule')      # logged whatever their weight
+WEIGHTS = ('alpha', 'beta', 'similarity', 'textual', 'executed')
 
 
 @dataclass(frozen=True)
@@ -37,12 +45,14 @@ class PartScore:
 
 @dataclass(frozen=True)
 class Reward:
-    """total: mixture in [0, 1]. scored: its parts. scores: of the rule. judgement: None where no judge was asked."""
+    """total: mixture in [0, 1]. scored: its parts. scores: of the rule. judgement: None where no judge was asked.
+    textual: None where it has no weight."""
 
     total: float
     scored: tuple[PartScore, ...]
     scores: RuleScore
     judgement: Judgement | None = None
+    textual: TextualScore | None = None
 
     def part(self, name: str) -> float | None:
         """Score of a part; None when it could not be had, or was not asked for."""
@@ -54,7 +64,7 @@ class Reward:
         return tuple(part.name for part in self.scored if part.score is None)
 
     def parts(self) -> dict[str, float]:
-        """Every part and score by its name in logs and reports; the judge's items as shares of their points."""
+        """Every part and score by its name in logs and reports, with the judge's items and the parts of the textual reward."""
         scores = self.scores
         named = {'total': self.total} | {part.name: part.score for part in self.scored if part.score is not None}
         return named | self.items() | {
@@ -63,50 +73,82 @@ class Reward:
         }
 
     def items(self) -> dict[str, float]:
-        """`judge/<item>`: share of the points that the judge gave; 0 for a turn without a render, nothing without a judgement."""
-        if self.judgement is None or self.judgement.score is None:
-            return {}
-        return {f'judge/{item.name}': self.judgement.items.get(item.name, 0.0) / item.points for item in ITEMS}
+        """What parts are made of. `judge/<item>`: share of the points that the judge gave; 0 for a turn without a render, nothing
+        without a judgement. `textual/<part>`: F of each part that could be read, nothing where the textual part has no weight."""
+        found = {}
+        if self.judgement is not None and self.judgement.score is not None:
+            found = {f'judge/{item.name}': self.judgement.items.get(item.name, 0.0) / item.points for item in ITEMS}
+        read = {} if self.textual is None else {name: getattr(self.textual, name) for name in TEXTUAL_PARTS}
+        return found | {f'textual/{name}': value for name, value in read.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """Weights at the first update, of which those left out are 0, and the updates until those of the mixture are reached."""
+
+    steps: int
+    alpha: float = 0.0
+    beta: float = 0.0
+    similarity: float = 0.0
+    textual: float = 0.0
+    executed: float = 0.0
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Weights of the parts; format has what the others leave. With beta > 0 a judge is needed."""
+    """Weights of the parts; format has what the others leave. With beta > 0 a judge is needed. textual_options: how texts and data
+    are compared. ramp: None holds the weights from the start."""
 
     alpha: float
     beta: float
-    judge: Judge | None = None
+    judge: AskedForJudgements | None = None
     similarity: float = 0.0
     on_missing: str = 'renormalise'
+    textual: float = 0.0
+    executed: float = 0.0
+    textual_options: TextualOptions = TextualOptions()
+    ramp: Ramp | None = None
 
     def __post_init__(self):
-        weights = self.alpha, self.beta, self.similarity
-        if min(weights) < 0 or not sum(weights) <= 1 + 1e-9:
-            raise ValueError(f'reward.alpha is {self.alpha}, reward.beta is {self.beta} and reward.similarity is {self.similarity}; '
-                             'all must be >= 0 and their sum <= 1')
+        for one in (self, self.ramp) if self.ramp else (self,):
+            weights = {name: getattr(one, name) for name in WEIGHTS}
+            if min(weights.values()) < 0 or not sum(weights.values()) <= 1 + 1e-9:
+                given = ', '.join(f'{name} {value}' for name, value in weights.items())
+                raise ValueError(f'the weights of the reward are {given}; all must be >= 0 and their sum <= 1')
+            if one.beta == 1 and self.on_missing == 'renormalise':
+                raise ValueError('reward.beta is 1, so a judge that does not answer leaves nothing to rescale; '
+                                 'choose another reward.on_missing')
+            if one.beta > 0 and self.judge is None:
+                raise ValueError(f'reward.beta is {one.beta} but there is no judge; set judge.base_url or judge.policy, or reward.beta to 0')
         if self.on_missing not in ON_MISSING:
             raise ValueError(f'reward.on_missing is {self.on_missing!r}; choose one of {", ".join(ON_MISSING)}')
-        if self.beta == 1 and self.on_missing == 'renormalise':
-            raise ValueError('reward.beta is 1, so a judge that does not answer leaves nothing to rescale; '
-                             'choose another reward.on_missing')
-        if self.beta > 0 and self.judge is None:
-            raise ValueError(f'reward.beta is {self.beta} but there is no judge; set judge.base_url, or reward.beta to 0')
+
+    def at(self, step: int) -> 'Mixture':
+        """The mixture of an update, counted from 0: weight = start + (end - start) * min(1, step / ramp.steps)."""
+        if self.ramp is None:
+            return self
+        share = min(1.0, step / self.ramp.steps)
+        weights = {name: (1 - share) * getattr(self.ramp, name) + share * getattr(self, name) for name in WEIGHTS}
+        return replace(self, ramp=None, **weights)
 
     @property
     def weights(self) -> dict[str, float]:
         """Weight by part; they sum to 1."""
-        rest = max(0.0, 1 - self.alpha - self.beta - self.similarity)
-        return {'format': rest, 'rule': self.alpha, 'model': self.beta, 'similarity': self.similarity}
+        rest = max(0.0, 1 - sum(getattr(self, name) for name in WEIGHTS))
+        rest = rest if rest > 1e-9 else 0.0      # thirds do not sum to 1 exactly
+        return {'format': rest, 'rule': self.alpha, 'model': self.beta, 'similarity': self.similarity,
+                'textual': self.textual, 'executed': self.executed}
 
-    def ask(self, target: np.ndarray, execution: Execution) -> Future[Judgement] | None:
+    def ask(self, target: np.ndarray, execution: Execution) -> PendingJudgement | None:
         """Put the render before the judge, without waiting; None when the judge has no weight."""
         return self.judge.submit(target, execution.render) if self.beta > 0 else None
 
     def __call__(
         self, response: Response, execution: Execution, golden: Execution, judgement: Judgement | None = None,
-        target: np.ndarray | None = None,
+        target: np.ndarray | None = None, program: str = '',
     ) -> Reward:
-        """Reward of a turn: its response, what running its program gave, the golden execution, what the judge said, the image.
+        """Reward of a turn: its response, what running its program gave, the golden execution, what the judge said, the image of
+        the chart, its golden program.
 
         Where the golden program gave no figure nothing can be compared: the reward is 0 whatever the response.
         """
@@ -115,10 +157,13 @@ class Mixture:
             nothing = PartScore('format', weights['format'], float(response.well_formed)), PartScore('rule', weights['rule'], 0.0)
             return Reward(0.0, nothing, RuleScore(False, 0.0, 0.0, 0.0, 0.0))
         scores = rule_score(execution, golden)
-        case = Case(response, execution, golden, scores, judgement if self.beta > 0 else None, target)
+        textual = None
+        if self.textual > 0:
+            textual = textual_score(execution, golden, (response.program or '', program), self.textual_options)
+        case = Case(response, execution, golden, scores, judgement if self.beta > 0 else None, target, textual)
         shown = [name for name, weight in weights.items() if weight > 0 or name in ALWAYS]
         scored = tuple(PartScore(name, weights[name], PARTS[name](case)) for name in shown)
-        return Reward(total(scored, self.on_missing), scored, scores, case.judgement)
+        return Reward(total(scored, self.on_missing), scored, scores, case.judgement, textual)
 
 
 def total(scored: Sequence[PartScore], on_missing: str) -> float:

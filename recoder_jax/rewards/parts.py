@@ -4,6 +4,8 @@
     rule        mean of text, layout, chart type and colour F1 of the recorded elements; 0 when the program gave no figure
     model       the judge's share of 100 points; 0 without a render, None without a judgement
     similarity  agreement of the render's ink with the target's (similarity.py); 0 without a render
+    textual     chart types, layout, texts and data values that were drawn (textual.py); 0 without a figure
+    executed    the program ran and left a figure
 
 A further part is a function in PARTS and a weight in `Mixture`.
 """
@@ -18,6 +20,7 @@ from recoder_jax.charts.scores import RuleScore
 from recoder_jax.dialogue.response import Response
 from recoder_jax.rewards.judgement import Judgement
 from recoder_jax.rewards.similarity import similarity
+from recoder_jax.rewards.textual import TextualScore
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Case:
     """What a part may look at: a turn's response, what its program gave, the golden execution and how both compare.
 
     target: image of the chart, uint8 [H, W, 3]; None where no part looks at it. judgement: None where no judge was asked.
+    textual: None where the part has no weight.
     """
 
     response: Response
@@ -33,6 +37,7 @@ class Case:
     scores: RuleScore
     judgement: Judgement | None
     target: np.ndarray | None
+    textual: TextualScore | None = None
 
 
 def format_part(case: Case) -> float:
@@ -54,6 +59,15 @@ def similarity_part(case: Case) -> float:
     return similarity(case.target, case.execution.render)
 
 
+def textual_part(case: Case) -> float | None:
+    return case.textual.total if case.textual else None
+
+
+def executed_part(case: Case) -> float:
+    return float(case.scores.executed)
+
+
 PARTS: dict[str, Callable[[Case], float | None]] = {
     'format': format_part, 'rule': rule_part, 'model': model_part, 'similarity': similarity_part,
+    'textual': textual_part, 'executed': executed_part,
 }

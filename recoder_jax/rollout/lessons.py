@@ -75,7 +75,7 @@ class RolloutLessons:
     """The policy's own dialogues, rewarded."""
 
     def __init__(self, config: ConfigDict, player: Player, plan: Plan, run: RunDirectory):
-        source = open_charts(config.data.dir, config.data.name, config.data.split)
+        source = open_charts(config.data.dir, config.data.name, config.data.split, config.data.keep)
         self._pipeline = Pipeline(source, config.batch.size, config.seed)
         self._config, self._player, self._run, self._plan = config, player, run, plan
         prompt = player.encoder.prompt(opening(source[0].image, player.prompts))
@@ -90,8 +90,10 @@ class RolloutLessons:
     def __call__(self, params, step: int) -> Lesson:
         charts, width = self._pipeline.batch(step), self._config.rollout.charts
         groups, clocks, start = [], [], time.perf_counter()
+        player = dataclasses.replace(self._player, reward=self._player.reward.at(step))
+        params = self._player.sampler.load(params)
         for first in range(0, len(charts), width):
-            played, clock = self._player.play(params, charts[first : first + width], self._plan, self._config.seed, step, first)
+            played, clock = player.play(params, charts[first : first + width], self._plan, self._config.seed, step, first)
             groups += played
             clocks.append(clock)
         total = time.perf_counter() - start
@@ -111,7 +113,7 @@ class RolloutLessons:
     def _times(self, clocks: list[Clock], total: float, tokens: float) -> dict[str, float]:
         execute = sum(clock.execute for clock in clocks)
         times = {"time/rollout": total, "time/sample": sum(clock.sample for clock in clocks), "time/execute": execute}
-        if self._config.reward.beta > 0:
+        if self._player.reward.judge is not None:
             times["time/judge"] = sum(clock.judge for clock in clocks)
         rates = {"sampled_tokens_per_s": tokens / total, "executions_per_s": sum(c.programs for c in clocks) / max(execute, 1e-9)}
         return times | {f"throughput/{name}": rate for name, rate in rates.items()}

@@ -40,7 +40,7 @@ def rollout_metrics(groups: Sequence[Group], same_program: Callable[[str, str], 
 
 
 def reward_metrics(rewards: Sequence[Reward]) -> dict[str, float]:
-    """Mean of every part over the rewards that have it, the judge's items as shares of their points, and what the judge left out:
+    """Mean of every part over the rewards that have it, of what parts are made of (`Reward.items`), and what the judge left out:
     `reward/unjudged` and `judge/failed_<kind>` are shares of the rewards that asked it, `judge/cached` of those it answered."""
     metrics = {}
     for name in dict.fromkeys(part.name for reward in rewards for part in reward.scored):
@@ -52,9 +52,10 @@ def reward_metrics(rewards: Sequence[Reward]) -> dict[str, float]:
         metrics["reward/unjudged"] = 1 - len(answered) / len(asked)
     for kind in dict.fromkeys(judgement.kind for judgement in asked if judgement.kind):
         metrics[f"judge/failed_{kind}"] = sum(judgement.kind is kind for judgement in asked) / len(asked)
+    items = [reward.items() for reward in rewards]
+    for name in dict.fromkeys(name for values in items for name in values):
+        metrics[name] = float(np.mean([values[name] for values in items if name in values]))
     if answered:
-        items = [reward.items() for reward in rewards if reward.items()]
-        metrics |= {name: float(np.mean([values[name] for values in items])) for name in items[0]}
         metrics["judge/cached"] = float(np.mean([judgement.cached for judgement in answered]))
     return metrics
 

@@ -86,7 +86,7 @@ class Player:
     goldens: Goldens = dataclasses.field(default_factory=Goldens)
 
     def play(self, params, charts: Sequence[Chart], plan: Plan, seed: int, step: int, first: int = 0) -> tuple[list[Group], Clock]:
-        """Play all turns over all charts in lock step.
+        """Play all turns over all charts in lock step, with the parameters that `sampler.load` made.
 
         `first` is the index of charts[0] in the step's batch: what a row says is a function of (seed, step, chart, branch, turn).
         """
@@ -150,7 +150,7 @@ class Player:
             return [None] * len(responses)
         asked = [self.reward.ask(chart.image, execution) for chart, execution in zip(charts, executions, strict=True)]
         return [
-            self.reward(response, execution, self.goldens[chart.program], future and future.result(), chart.image)
+            self.reward(response, execution, self.goldens[chart.program], future and future.result(), chart.image, chart.program)
             for chart, response, execution, future in zip(charts, responses, executions, asked, strict=True)
         ]
 
