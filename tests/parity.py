@@ -123,7 +123,10 @@ def jitted(config: Config, method: str):
 
 
 def torch_model(config: Config, seed: int = 0, spread: float = 0.1):
-    """A transformers model of these sizes with random weights; norms and biases too are moved off 1 and 0."""
+    """A transformers model of these sizes with random weights; norms and biases too are moved off 1 and 0.
+
+    Queries and keys of the decoder spread more: with scores near zero attention is a mean, and positions hardly matter.
+    """
     import torch
     import transformers
 
@@ -132,8 +135,9 @@ def torch_model(config: Config, seed: int = 0, spread: float = 0.1):
     hf._attn_implementation = 'eager'
     model = transformers.Qwen2_5_VLForConditionalGeneration(hf).float().eval()
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(spread * torch.randn_like(parameter))
+        for name, parameter in model.named_parameters():
+            scores = 'q_proj' in name or 'k_proj' in name
+            parameter.add_((3 if scores else 1) * spread * torch.randn_like(parameter))
     return model
 
 

@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from recoder_jax.bench import __main__ as door
-from recoder_jax.bench import rewards
+from recoder_jax.bench import importing, rewards
+from recoder_jax.bench.memory import Peak
 from recoder_jax.bench.programs import PROGRAMS
 from recoder_jax.bench.ways import Failed, Floor
 from recoder_jax.charts.sandbox import Sandbox
@@ -99,3 +101,51 @@ def test_own_programs_run_and_differ():
         executions = dict(zip(PROGRAMS, sandbox.execute_all(list(PROGRAMS.values())), strict=True))
     assert {name: execution.log for name, execution in executions.items() if not execution.ok} == {}
     assert len({execution.elements for execution in executions.values()}) == len(PROGRAMS) >= 28
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    from tests import synthetic_checkpoint, test_huggingface
+    made = tmp_path_factory.mktemp("checkpoint") / "hf"
+    synthetic_checkpoint.write(made, test_huggingface.small_config(), shard_bytes=30_000)
+    return made
+
+
+def test_an_import_is_measured_on_as_many_devices_as_asked_for(checkpoint, capsys):
+    arguments = ["import", "--checkpoint", str(checkpoint), "--devices", "8", "--data", "2", "--fsdp", "2", "--tensor", "2"]
+    assert door.main([*arguments, "--json"]) == 0
+    said = capsys.readouterr()
+    result = json.loads(said.out)
+    sizes = [file.stat().st_size for file in checkpoint.glob("*.safetensors")]
+    assert result["devices"] == 8 and result["platform"] == "cpu"
+    assert result["mesh"].items() >= {"data": 2, "fsdp": 2, "tensor": 2}.items()
+    assert result["checkpoint_bytes"] == sum(sizes) > 2 * result["parameters"]
+    assert 4 * result["parameters"] < result["array_bytes"] < 16 * result["parameters"]     # two replicas, and small wholes
+    # the largest part is half of the patch embedding: 3 * 2 * 14 * 14 values to 32, two bytes each
+    assert result["largest_shard_bytes"] == max(sizes) and result["largest_slice_bytes"] == 1176 * 16 * 2
+    assert result["bound_bytes"] == result["largest_shard_bytes"] + result["largest_slice_bytes"]
+    assert 0 < result["overhead_bytes"] <= result["allocated_bytes"] + result["mapped_bytes"]
+    assert result["overhead_bytes"] < result["resident_bytes"] and result["samples"] > 0 and result["seconds"] > 0
+    assert "weight 33 of 33" in said.err
+    text = importing.table(result)
+    assert "onto 8 cpu devices (data=2, fsdp=2, tensor=2" in text and "| largest slice | 0.000 |" in text
+
+
+@pytest.mark.parametrize("arguments, sentence", [
+    (["--devices", "0"], "--devices is 0; give at least 1"),
+    (["--devices", "8", "--fsdp", "3"], "does not cover 8 devices"),
+    (["--checkpoint", "/nowhere"], "/nowhere/config.json does not exist"),
+])
+def test_an_import_that_cannot_be_measured_ends_with_2_and_a_sentence(checkpoint, arguments, sentence, capsys):
+    assert door.main(["import", "--checkpoint", str(checkpoint), *arguments]) == 2
+    assert sentence in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_memory_that_is_held_does_not_count():
+    size = 1 << 26
+    for held in (0, size):
+        with Peak() as peak:
+            peak.hold(held)
+            array = np.ones(size, np.uint8)
+        assert abs(peak.allocated - (size - held)) < size // 4, (held, peak.allocated)
+        del array

@@ -1,18 +1,19 @@
 """Measures speed: `python -m recoder_jax.bench SUBJECT [--json]`.
 
-Subjects: rewards (executing and scoring programs). Prints a table, or one JSON object with --json; progress goes to
-stderr. Exit code 2 and one sentence for bad input.
+Subjects: rewards (executing and scoring programs), train (an update, alone or against torch), import (a checkpoint onto
+a mesh). Prints a table, or one JSON object with --json; progress goes to stderr. Exit code 2 and one sentence for bad
+input.
 """
 
 import argparse
 import json
 import sys
 
-from recoder_jax.bench import rewards
+from recoder_jax.bench import importing, rewards, train
 from recoder_jax.doors import door
 
 # Each module has SUMMARY, add_arguments(parser), measure(options, progress) -> dict for JSON, table(result) -> str.
-SUBJECTS = {"rewards": rewards}
+SUBJECTS = {"rewards": rewards, "train": train, "import": importing}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,7 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
                                   formatter_class=argparse.RawDescriptionHelpFormatter)
         subject.add_arguments(one)
         one.add_argument("--json", action="store_true", help="print one JSON object")
-    options = parser.parse_args(arguments)
+    options, options.overrides = parser.parse_known_args(arguments)
+    if options.overrides and "config" not in options:  # subjects with a config read what is left as its overrides
+        parser.error(f"unrecognized arguments: {' '.join(options.overrides)}")
     return door("bench", lambda: run(options))
 
 

@@ -19,6 +19,32 @@ def machine(packages: Sequence[str]) -> dict[str, object]:
     }
 
 
+class Elsewhere:
+    """Share of all cores' time that other processes had since it was made, 0 to 1; None where the system does not tell."""
+
+    def __init__(self):
+        self._began = _core_seconds()
+
+    def share(self) -> float | None:
+        now = _core_seconds()
+        if now is None or self._began is None:
+            return None
+        busy, own, total = (after - before for after, before in zip(now, self._began, strict=True))
+        return min(1.0, max(0.0, (busy - own) / total)) if total else None
+
+
+def _core_seconds() -> tuple[float, float, float] | None:
+    """Seconds of all cores so far: busy, busy with this process, and in all (Linux: /proc/stat)."""
+    try:
+        with open("/proc/stat", encoding="utf-8") as file:
+            ticks = [int(word) for word in file.readline().split()[1:9]]  # user nice system idle iowait irq softirq steal
+    except (OSError, ValueError):
+        return None
+    second, idle = os.sysconf("SC_CLK_TCK"), ticks[3] + ticks[4]
+    own = os.times()
+    return (sum(ticks) - idle) / second, own.user + own.system, sum(ticks) / second
+
+
 def _processor() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:

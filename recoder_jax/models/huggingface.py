@@ -1,19 +1,21 @@
 """Import and export of Hugging Face checkpoints (safetensors), streamed.
 
-Import reads, for each device, only the slices of the stored tensors that lie on it, one weight at a time: the host holds
-one device's slice of one stacked weight. Export holds one output shard. Names, shapes and transposes come from the rows
-of `models/weights.py`.
+Import reads, for each device, only the slices of the stored tensors that lie on it, one weight at a time and in chunks: the
+host holds one slice of one stacked weight, and maps one chunk of a file. Export holds one output shard. Names, shapes and
+transposes come from the rows of `models/weights.py`.
 """
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
+import gc
 import json
 import math
 import os
 import pathlib
+import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -34,61 +36,103 @@ TOKENIZER_FILES = (
 )  # fmt: skip
 _DTYPES = ('F64', 'F32', 'F16', 'BF16')
 _INDEX = 'model.safetensors.index.json'
+_CHUNK = 4 << 20  # bytes that are read at once: they stay in the processor's cache while they are transposed
+# What AWQ and GPTQ, fp8 and compressed-tensors, and bitsandbytes store beside or in place of a weight.
+_QUANTISED = re.compile(
+    r'\.(qweight|qzeros|scales|g_idx|weight_(packed|scale|zero_point)\w*|input_scale)$'
+    r'|\.(SCB|\w*absmax|\w*quant_map|quant_state\..*)$'
+)
 
 Progress = Callable[[Iterable], Iterable]
+Put = Callable[[np.ndarray, jax.Device], jax.Array]
 
 
-class StoredTensors:
+@dataclasses.dataclass(frozen=True)
+class StoredTensor:
+    """One tensor of a checkpoint; `[slices]` reads a part. Its file is mapped only while it is read.
+
+    Attributes:
+      file: the safetensors file.
+      name: the tensor's name in that file.
+      shape: its shape.
+      dtype: its dtype as safetensors writes it, such as 'BF16'.
+    """
+
+    file: pathlib.Path
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    def __getitem__(self, index) -> np.ndarray:
+        with safe_open(self.file, 'np') as file:
+            return file.get_slice(self.name)[index]
+
+
+class StoredTensors(Mapping[str, StoredTensor]):
     """The tensors of a checkpoint directory under the hub's names (`visual.*`, `model.*`, `lm_head.weight`).
 
-    Newer transformers call the same tensors `model.visual.*` and `model.language_model.*`; both are understood. A context
-    manager, as it keeps the files open.
+    Newer transformers call the same tensors `model.visual.*` and `model.language_model.*`; both are understood. With an
+    index, the files are those it names, and others of the directory are not looked at; without one, all are read.
+
+    Raises:
+      FileNotFoundError: no file, or not one that the index names.
+      ValueError: an unreadable file or index, a tensor that is there twice, or an index that contradicts the files.
     """
 
     def __init__(self, directory: pathlib.Path):
         self.directory = directory
-        self._stack = contextlib.ExitStack()
-        self._where: dict[str, tuple[safe_open, str]] = {}
-        for path in self._files():
-            try:
-                file = self._stack.enter_context(safe_open(path, 'np'))
-            except (SafetensorError, OSError) as error:
-                raise ValueError(f'{path} is not a readable safetensors file ({error}); download it again.') from None
-            for stored in file.keys():
-                name = _hub_name(stored)
-                if name in self._where:
+        self._tensors: dict[str, StoredTensor] = {}
+        index = directory / _INDEX
+        listed = _weight_map(index) if index.exists() else None
+        for file in sorted(set(listed.values())) if listed else _safetensors(directory):
+            for tensor in _header(file):
+                name = _hub_name(tensor.name)
+                if name in self._tensors:
                     raise ValueError(f'{directory} holds tensor {name} twice; remove the files that do not belong.')
-                self._where[name] = (file, stored)
+                self._tensors[name] = tensor
+        for name, file in (listed or {}).items():
+            if name not in self._tensors or self._tensors[name].file != file:
+                raise ValueError(f'{file} lacks tensor {name}, which {_INDEX} places there; download it again.')
+        for name, tensor in self._tensors.items():
+            if listed and name not in listed:
+                raise ValueError(f'{tensor.file} holds tensor {name}, which {_INDEX} does not list; download it again.')
 
-    def _files(self) -> list[pathlib.Path]:
-        index = self.directory / _INDEX
-        if index.exists():
-            files = sorted(set(_read_json(index)['weight_map'].values()))
-            missing = [name for name in files if not (self.directory / name).exists()]
-            if missing:
-                raise FileNotFoundError(f'{self.directory} lacks {missing[0]}, named in {_INDEX}; download it again.')
-            return [self.directory / name for name in files]
-        files = sorted(self.directory.glob('*.safetensors'))
-        if not files:
-            raise FileNotFoundError(f'{self.directory} holds no .safetensors file; give a Hugging Face checkpoint.')
-        return files
+    def __getitem__(self, name: str) -> StoredTensor:
+        return self._tensors[name]
 
-    def __enter__(self) -> StoredTensors:
-        return self
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
 
-    def __exit__(self, *error) -> None:
-        self._stack.close()
+    def __len__(self) -> int:
+        return len(self._tensors)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._where
 
-    def names(self) -> set[str]:
-        return set(self._where)
+def _safetensors(directory: pathlib.Path) -> list[pathlib.Path]:
+    files = sorted(directory.glob('*.safetensors'))
+    if not files:
+        raise FileNotFoundError(f'{directory} holds no .safetensors file; give a Hugging Face checkpoint.')
+    return files
 
-    def tensor(self, name: str):
-        """A lazily read tensor: `get_shape()`, `get_dtype()`, `[slices]`."""
-        file, stored = self._where[name]
-        return file.get_slice(stored)
+
+def _weight_map(index: pathlib.Path) -> dict[str, pathlib.Path]:
+    """The index of a checkpoint: tensor, under the hub's name, -> its file."""
+    listed = _read_json(index).get('weight_map')
+    if not isinstance(listed, dict) or not listed or not all(isinstance(file, str) for file in listed.values()):
+        raise ValueError(f'{index} has no weight_map from tensors to files; download it again.')
+    for file in listed.values():
+        if not (index.parent / file).is_file():
+            raise FileNotFoundError(f'{index.parent} lacks {file}, named in {_INDEX}; download it again.')
+    return {_hub_name(name): index.parent / file for name, file in listed.items()}
+
+
+def _header(path: pathlib.Path) -> list[StoredTensor]:
+    """The tensors of one file, of which only the header is read."""
+    try:
+        with safe_open(path, 'np') as file:
+            parts = {name: file.get_slice(name) for name in file.keys()}
+            return [StoredTensor(path, name, tuple(part.get_shape()), part.get_dtype()) for name, part in parts.items()]
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f'{path} is not a readable safetensors file ({error}); download it again.') from None
 
 
 def import_policy(
@@ -96,6 +140,7 @@ def import_policy(
     mesh: jax.sharding.Mesh | None = None,
     param_dtype: str | None = None,
     progress: Progress = iter,
+    put: Put = jax.device_put,
 ) -> tuple[Config, nnx.State]:
     """Reads a Hugging Face Qwen2.5-VL checkpoint.
 
@@ -104,6 +149,7 @@ def import_policy(
       mesh: where the weights go; None: the first device.
       param_dtype: 'float32' or 'bfloat16'; None: as config.json says.
       progress: wraps the iteration over weights, for a progress bar.
+      put: places a block that was read on its device; another than jax's can count what lies there.
 
     Returns:
       The config and the state of `Qwen2_5_VL`, as `nnx.split` gives it.
@@ -118,10 +164,10 @@ def import_policy(
         config = config.replace(param_dtype=param_dtype)
     state = nnx.state(abstract_model(config))
     placed = _placement(state, mesh)
-    with StoredTensors(directory) as stored:
-        _check(stored, state, config)
-        pairs = zip(weights.rows(state), jax.tree.leaves(placed), strict=True)
-        arrays = [_place(stored, row, leaf.get_value(), place) for (leaf, row), place in progress(list(pairs))]
+    stored = StoredTensors(directory)
+    _check(stored, state, config)
+    pairs = zip(weights.rows(state), jax.tree.leaves(placed), strict=True)
+    arrays = [_place(stored, row, leaf.get_value(), place, put) for (leaf, row), place in progress(list(pairs))]
     return config, jax.tree.unflatten(jax.tree.structure(state), arrays)
 
 
@@ -192,9 +238,12 @@ def read_config(directory: pathlib.Path) -> Config:
 
 def _read_json(path: pathlib.Path) -> dict:
     try:
-        return json.loads(path.read_text())
+        values = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f'{path} is not valid JSON ({error}); download it again.') from None
+    if not isinstance(values, dict):
+        raise ValueError(f'{path} is not a JSON object; download it again.')
+    return values
 
 
 def _hub_name(name: str) -> str:
@@ -206,34 +255,37 @@ def _hub_name(name: str) -> str:
 
 
 def _check(stored: StoredTensors, state: nnx.State, config: Config) -> None:
-    """Raises ValueError that names the first tensor that is missing, extra, misshaped or not plain floating point."""
+    """Raises ValueError that names the first tensor that is quantised, missing, extra or misshaped."""
     expected = {name: row for _, row in weights.rows(state) for name in row.names}
-    extra = sorted(stored.names() - set(expected))
-    if config.text.tied and 'lm_head.weight' in extra and _repeats_embedding(stored):
-        extra.remove('lm_head.weight')
+    extra = sorted(set(stored) - set(expected))
     where = stored.directory
     for name in extra:
-        if name.endswith(('.qweight', '.qzeros', '.scales', '.weight_scale', '.weight_scale_inv', '.g_idx')):
+        if _QUANTISED.search(name):
             raise ValueError(f'{where} is quantised (tensor {name}); use the unquantised weights.')
-    missing = sorted(set(expected) - stored.names())
-    if missing:
-        raise ValueError(f'{where} lacks {len(missing)} tensors that its config.json asks for, first {missing[0]}.')
-    if extra:
-        raise ValueError(f'{where} holds {len(extra)} tensors that its config.json does not ask for, first {extra[0]}.')
-    for name, row in expected.items():
-        shape, dtype = tuple(stored.tensor(name).get_shape()), stored.tensor(name).get_dtype()
-        if shape != row.stored_shape:
-            raise ValueError(f'{where}: tensor {name} has shape {shape}, its config.json asks for {row.stored_shape}.')
+    for name in sorted(stored.keys() & expected.keys()):
+        dtype = stored[name].dtype
         if dtype not in _DTYPES:
-            raise ValueError(f'{where}: tensor {name} has dtype {dtype} (quantised); use the unquantised weights.')
+            raise ValueError(f'{where} is quantised (tensor {name} has dtype {dtype}); use the unquantised weights.')
+    if config.text.tied and _repeats_embedding(stored):
+        extra.remove('lm_head.weight')
+    missing = sorted(set(expected) - set(stored))
+    remedy = 'take config.json and tensors from one checkpoint'
+    if missing:
+        raise ValueError(f'{where} lacks {len(missing)} tensors of its config.json, first {missing[0]}; {remedy}.')
+    if extra:
+        raise ValueError(f'{where} holds {len(extra)} tensors not of its config.json, first {extra[0]}; {remedy}.')
+    for name, row in expected.items():
+        shape = stored[name].shape
+        if shape != row.stored_shape:
+            raise ValueError(f'{where}: {name} has shape {shape}, its config.json asks for {row.stored_shape}; {remedy}.')
 
 
 def _repeats_embedding(stored: StoredTensors, chunk: int = 8192) -> bool:
-    """Whether a head stored beside a tied embedding is a copy of it; read in chunks of rows."""
-    head, table = stored.tensor('lm_head.weight'), stored.tensor('model.embed_tokens.weight')
-    if head.get_shape() != table.get_shape():
+    """Whether there is a head beside the tied embedding that is a copy of it; read in chunks of rows."""
+    head, table = stored.get('lm_head.weight'), stored.get('model.embed_tokens.weight')
+    if head is None or table is None or (head.shape, head.dtype) != (table.shape, table.dtype):
         return False
-    size = head.get_shape()[0]
+    size = head.shape[0]
     pieces = (slice(i, min(i + chunk, size)) for i in range(0, size, chunk))
     return all(np.array_equal(head[piece], table[piece]) for piece in pieces)
 
@@ -246,14 +298,20 @@ def _placement(state: nnx.State, mesh: jax.sharding.Mesh | None):
 
 
 def _place(
-    stored: StoredTensors, row: weights.Row, abstract: jax.ShapeDtypeStruct, place: jax.sharding.Sharding
+    stored: StoredTensors, row: weights.Row, abstract: jax.ShapeDtypeStruct, place: jax.sharding.Sharding, put: Put
 ) -> jax.Array:
-    """One weight, read slice by slice onto its devices; neighbouring replicas share one reading."""
-    pieces, last, block = [], None, None
+    """One weight, read slice by slice onto its devices; replicas share one reading."""
+    devices: dict[tuple[tuple[int, int], ...], list[jax.Device]] = {}
     for device, index in place.addressable_devices_indices_map(abstract.shape).items():
-        if index != last:
-            block, last = _block(stored, row, abstract, index), index
-        pieces.append(jax.block_until_ready(jax.device_put(block, device)))
+        bounds = tuple(part.indices(size)[:2] for part, size in zip(index, abstract.shape, strict=True))
+        devices.setdefault(bounds, []).append(device)
+    pieces = []
+    for bounds, replicas in devices.items():
+        block = _block(stored, row, abstract, tuple(slice(*bound) for bound in bounds))
+        pieces += [jax.block_until_ready(put(block, device)) for device in replicas]
+        # jax lets go of a block that it has copied only when Python collects: without it the next one comes on top
+        del block
+        gc.collect(0)
     return jax.make_array_from_single_device_arrays(abstract.shape, place, pieces)
 
 
@@ -261,17 +319,32 @@ def _block(
     stored: StoredTensors, row: weights.Row, abstract: jax.ShapeDtypeStruct, index: tuple[slice, ...]
 ) -> np.ndarray:
     """The part `index` of a weight, layers stacked, in the dtype of `abstract`."""
-    index = tuple(slice(*part.indices(size)) for part, size in zip(index, abstract.shape, strict=True))
+    out = np.empty([part.stop - part.start for part in index], abstract.dtype)
     if row.layers is None:
-        return np.ascontiguousarray(_read(stored.tensor(row.name), row, index), dtype=abstract.dtype)
-    names = row.names[index[0]]
-    out = np.empty((len(names), *(part.stop - part.start for part in index[1:])), abstract.dtype)
-    for i, name in enumerate(names):
-        out[i] = _read(stored.tensor(name), row, index[1:])
+        _fill(out, stored[row.name], row, index)
+    else:
+        for layer, name in zip(out, row.names[index[0]], strict=True):
+            _fill(layer, stored[name], row, index[1:])
     return out
 
 
-def _read(tensor, row: weights.Row, index: tuple[slice, ...]) -> np.ndarray:
+def _fill(out: np.ndarray, tensor: StoredTensor, row: weights.Row, index: tuple[slice, ...]) -> None:
+    """Writes the part `index` of one layer's array to `out`, in chunks of stored rows."""
+    if len(row.stored_shape) != 2:
+        out[...] = _read(tensor, row, index)
+        return
+    axis = row.inputs  # the dimension of ours along which the stored rows lie
+    first, last = index[axis].start, index[axis].stop
+    step = max(1, _CHUNK * (last - first) // out.nbytes)
+    if row.shape[axis + 1 :] != tuple(part.stop - part.start for part in index[axis + 1 :]):
+        step = 1  # the rows of several positions are not neighbours
+    for start in range(first, last, step):
+        chunk = slice(start, min(start + step, last))
+        part = _read(tensor, row, (*index[:axis], chunk, *index[axis + 1 :]))
+        out[(slice(None),) * axis + (slice(chunk.start - first, chunk.stop - first),)] = part
+
+
+def _read(tensor: StoredTensor, row: weights.Row, index: tuple[slice, ...]) -> np.ndarray:
     """The part `index` of one layer's array, reading only the rows and columns of the stored matrix that hold it."""
     if not row.inputs and row.stored_shape == row.shape:
         return tensor[index]
@@ -287,6 +360,10 @@ def _cover(shape: tuple[int, ...], index: tuple[slice, ...]) -> tuple[slice, tup
     """Flattened dimensions: the range that covers `index`, its unflattened shape, and what to take of that."""
     inner = math.prod(shape[1:])
     first = index[0]
+    if first.stop - first.start == 1 and len(shape) > 1:
+        flat, covered, rest = _cover(shape[1:], index[1:])
+        offset = first.start * inner
+        return slice(offset + flat.start, offset + flat.stop), (1, *covered), (slice(None), *rest)
     flat = slice(first.start * inner, first.stop * inner)
     return flat, (first.stop - first.start, *shape[1:]), (slice(None), *index[1:])
 

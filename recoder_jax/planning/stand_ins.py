@@ -16,7 +16,8 @@ from recoder_jax.learning.batch import Strand, Tree, split_tree, strand
 
 @dataclasses.dataclass(frozen=True)
 class StandIns:
-    """prompt: with an image of 4 : 3 at `image.max_pixels`. feedback: with a render of that size, `rollout.feedback_tokens` long."""
+    """prompt: with an image, of 4 : 3 at `image.max_pixels` where no size is given. feedback: with a render of that size,
+    `rollout.feedback_tokens` long."""
 
     prompt: Tokens
     feedback: Tokens
@@ -27,17 +28,19 @@ class StandIns:
         return Tokens(tokens.ids, tuple(dataclasses.replace(image, key=str(next(self.names))) for image in tokens.images))
 
 
-def stand_ins(config: ConfigDict, encoder: Encoder) -> StandIns:
+def stand_ins(config: ConfigDict, encoder: Encoder, size: tuple[int, int] | None = None) -> StandIns:
+    """size: (height, width) of the images in pixels, before they are scaled into the config's bounds."""
     unit = math.ceil(math.sqrt(config.image.max_pixels / 12))
-    image, limit = np.zeros((3 * unit, 4 * unit, 3), np.uint8), config.rollout.feedback_tokens
+    image, limit = np.zeros((*(size or (3 * unit, 4 * unit)), 3), np.uint8), config.rollout.feedback_tokens
     feedback = bounded_feedback(encoder, image, "", Prompts(), limit)
     ids = np.concatenate([feedback.ids, np.full(limit - len(feedback), encoder.pad_id, np.int32)])
     return StandIns(encoder.prompt(opening(image, Prompts())), Tokens(ids, feedback.images))
 
 
-def trees_of(config: ConfigDict, encoder: Encoder, turns: int) -> list[Tree]:
-    """The trees of an update: the groups of RL at their longest, or SFT dialogues of `turns` turns that fill a row each."""
-    pieces = stand_ins(config, encoder)
+def trees_of(config: ConfigDict, encoder: Encoder, turns: int, size: tuple[int, int] | None = None) -> list[Tree]:
+    """The trees of an update: the groups of RL at their longest, or SFT dialogues of `turns` turns that fill a row each. size: as of
+    `stand_ins`."""
+    pieces = stand_ins(config, encoder, size)
     if config.kind == "rl":
         plan = factory.plan_of(config)
         groups = [_group(plan, pieces, encoder) for _ in range(config.batch.size)]
