@@ -88,7 +88,7 @@ def test_edit_distances_are_those_of_the_textbook(left, right):
 def test_too_many_texts_are_refused_and_a_figure_of_many_is_scored_in_bounded_time():
     with pytest.raises(ValueError, match='give at most'):
         text_similarity(['a'] * (MAX_TEXTS + 1), ['a'])
-    a, b = (Elements(tuple(f'{side} {n} ' * 20 for n in range(500)), (), (), (), tuple(('plot', 'y', tuple(np.arange(256.0) + n)) for n in range(60)))
+    a, b = (Elements(tuple(f'{side} {n} ' * 20 for n in range(500)), (), (), (), tuple(('plot', 'y', tuple(np.arange(256.0) + n + (side == 'b') / 2)) for n in range(60)))
             for side in 'ab')
     score = textual_score(seen(a), seen(b))
     assert 0 < score.texts < 0.2 and 0 < score.data < 0.5
@@ -168,6 +168,11 @@ def test_programs_without_a_figure_and_goldens_without_content(score):
     with pytest.raises(ValueError, match='golden program gave no figure'):
         textual_score(golden, CRASHED)
     assert score('golden', 'blank').total == 0 and score('blank', 'blank').total == 1
+
+
+def test_a_chart_of_more_series_than_are_paired_agrees_with_itself():
+    many = Elements((), (), (('plot', 64),), (), tuple(('plot', axis, (float(i), i + 1.0)) for i in range(64) for axis in 'xy'))
+    assert textual_score(seen(many), seen(many)).data == 1.0
 
 
 def test_counts_by_hand():

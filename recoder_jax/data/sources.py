@@ -151,7 +151,8 @@ def _decode(png: bytes) -> np.ndarray:
 def _directory(data_dir: str | Path, name: str) -> Path:
     """The newest version of the set `name` or `name/config`."""
     base, _, config = name.partition('/')
-    remedy = f'build it with `python -m recoder_jax.prepare {base} --out {data_dir}`'
+    source = ' --source=download' if base == 'mpl_gallery' else ''
+    remedy = f'build it with `python -m recoder_jax.prepare {base}{source} --out {data_dir}`'
     if base not in PREPARED:
         remedy = 'put one there in the layout that prepare writes'
     found = sorted(Path(data_dir, base).glob(f'{config or "*"}/*/{REQUEST_FILE}'))

@@ -22,7 +22,7 @@ The inner weights are not published; equal ones are ours, and so are the harmoni
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +35,7 @@ from recoder_jax.rewards.alignment import MAX_TEXTS, common_in_any_order, common
 
 PARTS = ('chart_types', 'layout', 'texts', 'data')
 ORDERS = ('kept', 'free')
-_MAX_PAIRED = 16           # longest series a side that are paired; further ones match nothing
+_MAX_PAIRED = 16           # longest series a side, of those that are not equal, that are paired; further ones match nothing
 _SERIES_BY_COLOUR = {'imshow': 'heatmap'}      # plotting function -> chart type it shows where it has a colormap
 
 Data = dict[str, list[tuple[float, ...]]]      # chart type -> series
@@ -161,9 +161,11 @@ def data_f1(generated: Data, golden: Data, golden_elements: Elements, options: T
     ours = [values for name, series in generated.items() if name not in unreadable for values in series]
     theirs = [values for series in golden.values() for values in series]
     count = common_in_order if options.order == 'kept' else common_in_any_order
-    matched = _best(count(_longest_of(ours), _longest_of(theirs), options.tolerance))
+    equal = Counter(ours) & Counter(theirs)  # paired first, so that a chart of many series matches itself whole
+    left, right = ((Counter(side) - equal).elements() for side in (ours, theirs))
+    matched = sum(map(len, equal.elements())) + _best(count(_longest_of(left), _longest_of(right), options.tolerance))
     return _f1(matched, sum(map(len, ours)), sum(map(len, theirs)))
 
 
-def _longest_of(series: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
+def _longest_of(series: Iterable[tuple[float, ...]]) -> list[tuple[float, ...]]:
     return sorted(series, key=lambda values: (-len(values), values))[:_MAX_PAIRED]
