@@ -40,7 +40,7 @@ def test_execution_gives_render_and_elements(sandbox):
                                        'plt.subplots_adjust(top=0.6)\nplt.title("one\\ntwo")\nplt.savefig("x.pdf", dpi=300)')
     assert execution.status is Status.ok and execution.log == '' and execution.seconds > 0
     assert execution.render.shape == (200, 300, 3) and execution.render.dtype == np.uint8
-    assert execution.elements == Elements(('one', 'two'), ((1, 1, 0, 0, 0, 0),), (('bar', 1),), (('bar', '#FF0000'),))
+    assert execution.elements == Elements(('one', 'two'), ((1, 1, 0, 0, 0, 0),), (('bar', 1),), (('bar', '#FF0000'),), (('bar', 'y', (2.0,)),))
     assert Elements.from_json(execution.elements.to_json()) == execution.elements
 
 
