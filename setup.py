@@ -42,7 +42,7 @@ setup(
     ],
     extras_require={
         "charts": CHARTS,
-        "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "torch==2.13.0", TPU, *CHARTS],
+        "test": ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "torch==2.13.0", TPU, *CHARTS],
         "tpu": [TPU],
         "cuda": [JAX.replace("jax", "jax[cuda13]", 1)],
     },
