@@ -39,7 +39,7 @@ def raced():
 def test_the_result_holds_the_figures_and_they_fit_together(raced):
     assert set(raced) == FIGURES
     work, seconds = raced["batch"], raced["seconds"]
-    assert 0 < seconds["min"] <= seconds["median"] <= seconds["max"]
+    assert 0 < seconds["min"] <= seconds["median"] <= seconds["max"] and seconds["cores"] > 0
     assert raced["tokens_per_s"] == pytest.approx(work["tokens"] / seconds["median"])
     assert raced["trained_tokens_per_s"] == pytest.approx(work["trained_tokens"] / seconds["median"])
     assert raced["flops_per_s"] == pytest.approx(work["flops"] / seconds["median"])
@@ -107,7 +107,7 @@ def test_updates_of_different_losses_are_not_compared():
     from recoder_jax.bench.torch_update import check_equal
     from recoder_jax.bench.update import Step
 
-    one = Step(1.0, 7.0, 1.0)
+    one = Step(seconds=1.0, core_seconds=1.0, loss=7.0, gradient_norm=1.0)
     check_equal(one, dataclasses.replace(one, loss=7.0005))
     with pytest.raises(ValueError, match="not the same update"):
         check_equal(one, dataclasses.replace(one, loss=7.001))

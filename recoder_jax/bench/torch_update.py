@@ -77,7 +77,7 @@ class TorchUpdate:
         import torch
 
         rate = float(self._rate(self._done))
-        began = time.perf_counter()
+        began, cores = time.perf_counter(), time.process_time()
         self._optimizer.zero_grad(set_to_none=True)
         loss = sum(self._backward(part) for part in self._parts) / sum(len(part.target) for part in self._parts)
         norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, self._clip))
@@ -85,7 +85,7 @@ class TorchUpdate:
             group["lr"] = rate
         self._optimizer.step()
         self._done += 1
-        return Step(time.perf_counter() - began, loss, norm)
+        return Step(time.perf_counter() - began, time.process_time() - cores, loss, norm)
 
     def _backward(self, part: Part) -> float:
         """Adds a part's gradient; the sum of -log p over its trained tokens."""

@@ -116,9 +116,9 @@ def report(update, steps: Sequence) -> dict:
 
 
 def spread(steps: Sequence) -> dict[str, float]:
-    """Median, least and most seconds of steps."""
+    """Median, least and most seconds of steps, and the median of the seconds they had the cores."""
     seconds = [step.seconds for step in steps]
-    return {"median": median(seconds), "min": min(seconds), "max": max(seconds)}
+    return {"median": median(seconds), "min": min(seconds), "max": max(seconds), "cores": median(step.core_seconds for step in steps)}
 
 
 def against(rival, first: Sequence, steps: Sequence, ours: float) -> dict:
@@ -142,7 +142,7 @@ def table(result: dict) -> str:
         f"{work['tokens']} tokens, {work['trained_tokens']} trained, {work['updates']} updates, rows {100 * work['filled']:.0f} % full",
         f"{result['devices']} x {result['device']}, {where['processor']}, {where['cores']} cores, load before {where['load']}, {where['date']} UTC",
         versions + "".join(f", {name}={value}" for name, value in result["environment"].items()), "",
-        "| | median s | min | max | trained tokens/s | tokens/s | GFLOP/s | MFU |", "|---|---|---|---|---|---|---|---|",
+        "| | median s | min | max | core s | trained tokens/s | tokens/s | GFLOP/s | MFU |", "|---|---|---|---|---|---|---|---|---|",
         _row("jax", result["seconds"], work, result["mfu"]),
     ]
     if other:
@@ -158,8 +158,8 @@ def table(result: dict) -> str:
 
 def _row(name: str, seconds: dict, work: dict, mfu: float | None) -> str:
     typical, share = seconds["median"], "" if mfu is None else f"{100 * mfu:.1f} %"
-    return (f"| {name} | {typical:.4f} | {seconds['min']:.4f} | {seconds['max']:.4f} | {work['trained_tokens'] / typical:.0f} | "
-            f"{work['tokens'] / typical:.0f} | {work['flops'] / typical / 1e9:.1f} | {share} |")
+    return (f"| {name} | {typical:.4f} | {seconds['min']:.4f} | {seconds['max']:.4f} | {seconds['cores']:.4f} | "
+            f"{work['trained_tokens'] / typical:.0f} | {work['tokens'] / typical:.0f} | {work['flops'] / typical / 1e9:.1f} | {share} |")
 
 
 def _losses(result: dict, other: dict) -> str:

@@ -22,10 +22,12 @@ from recoder_jax.planning.stand_ins import trees_of
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One update. seconds: until everything it gives is there. loss: mean of -log p over the trained tokens, before the update.
+    """One update. seconds: until everything it gives is there. core_seconds: that the process had the cores for it, all threads
+    together; what else runs on the machine adds little to them. loss: mean of -log p over the trained tokens, before the update.
     gradient_norm: before clipping."""
 
     seconds: float
+    core_seconds: float
     loss: float
     gradient_norm: float
 
@@ -67,10 +69,10 @@ class Update:
 
     def step(self) -> Step:
         """Trains once on the batch."""
-        began = time.perf_counter()
+        began, cores = time.perf_counter(), time.process_time()
         self.state, measured, norm = jax.block_until_ready(self._compiled(self.state, self.batch))
-        seconds = time.perf_counter() - began
-        return Step(seconds, float(measured.nll) / max(float(measured.tokens), 1.0), float(norm))
+        seconds, cores = time.perf_counter() - began, time.process_time() - cores
+        return Step(seconds, cores, float(measured.nll) / max(float(measured.tokens), 1.0), float(norm))
 
     def work(self) -> dict[str, float]:
         """What one step does on all devices; all updates of the objective together."""
