@@ -96,7 +96,7 @@ class Batches:
                 hasty = pools.enter_context(Sandbox(workers=2, limits=LOWER if name else HASTY, seed=3, tier=name))
                 if name is not None and hasty.tier != name:
                     return Batch(unavailable=f'this machine reaches {hasty.tier} only')
-                patient = hasty if name else pools.enter_context(Sandbox(workers=2, limits=PATIENT, seed=3))
+                patient = pools.enter_context(Sandbox(workers=2, limits=PATIENT, seed=3, tier=name))
                 batch.layers = hasty.layers
                 self._execute(batch, programs, hasty, patient)
         except ValueError as error:
