@@ -197,7 +197,7 @@ def sampler_of(policy: Policy, mesh: jax.sharding.Mesh, windows: int = Buckets.w
 def player_of(
     policy: Policy, sandbox: Sandbox, reward: Mixture | None, mesh: jax.sharding.Mesh, goldens: Goldens, windows: int = Buckets.windows
 ) -> Player:
-    """What plays dialogues. windows: of the largest image are padded to this times a power of two."""
+    """What plays dialogues. windows: of the largest image are padded to at least this (sampling.buckets)."""
     sampler = sampler_of(policy, mesh, windows)
     return Player(sampler, policy.encoder, sandbox, reward, Prompts(), goldens)
 

@@ -31,6 +31,7 @@ torch = pytest.importorskip('torch')
 pytest.importorskip('transformers')
 
 BOUND = 1e-4  # largest float32 error of a logit, a state or a feature
+NOISE = 1.08  # largest mean error in bfloat16, of that of transformers in bfloat16
 
 
 class Shape(NamedTuple):
@@ -264,10 +265,7 @@ def test_gradient_of_every_weight_equals_torch_autograd(name, how):
 
 @pytest.mark.parametrize('name', ['untied', 'published_heads'])
 def test_bfloat16_stays_within_the_noise_of_transformers_in_bfloat16(name):
-    """Distances from transformers in float32, averaged over the features and over the logits of a batch: ours and its own.
-
-    The allowance for features is for biases: ours are added to a rounded product, those of torch before it is rounded.
-    """
+    """Distances from transformers in float32, averaged over the features and over the logits of a batch: ours and its own."""
     config, model, state, ids, images, rows = case(name)
     half = copy.deepcopy(model)
     for parameter in half.parameters():  # not the rotary frequencies: loaded in bfloat16, transformers keeps them in float32
@@ -277,10 +275,10 @@ def test_bfloat16_stays_within_the_noise_of_transformers_in_bfloat16(name):
     logits = np.asarray(our_logits(narrow, state, *rows))
     exact, rounded = ([torch_logits(one, config, *row) for row in zip(ids, images, strict=True)] for one in (model, half))
     ours = [logits[row, : len(one)] for row, one in enumerate(ids)]
-    for what, allowance, ours, theirs, exact in (
-        ('features', 1.2, features, torch_features(half, config, pictures)[-1], torch_features(model, config, pictures)[-1]),
-        ('logits', 1.1, *map(np.concatenate, (ours, rounded, exact))),
+    for what, ours, theirs, exact in (
+        ('features', features, torch_features(half, config, pictures)[-1], torch_features(model, config, pictures)[-1]),
+        ('logits', *map(np.concatenate, (ours, rounded, exact))),
     ):
         own, noise = (np.abs(a.astype(np.float32) - exact) for a in (ours, theirs))
         print(f'{what}: mean error {own.mean():.5f}, of transformers {noise.mean():.5f}; largest {own.max():.4f}, {noise.max():.4f}')
-        assert own.mean() < allowance * noise.mean()
+        assert own.mean() < NOISE * noise.mean()

@@ -24,7 +24,8 @@ from recoder_jax.dialogue.encoder import Tokens
 from recoder_jax.dialogue.images import Patches
 from recoder_jax.models.qwen2_5_vl.positions import mrope_positions
 from recoder_jax.models.qwen2_5_vl.windows import VisionInputs, vision_inputs, vision_shapes, windows_needed
-from recoder_jax.sampling.engine import image_slots, power_of_two
+from recoder_jax.sampling.buckets import power_of_two, quarter_step
+from recoder_jax.sampling.engine import image_slots
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +186,7 @@ def layout(trees: Sequence[Tree], shape: Shape) -> Layout:
     count = power_of_two(max(map(len, images)), shape.least_images)
     grids = [windows_needed(image.grid) for part in images for image in part.values()]
     trained = max(sum(int(s.trained.sum()) for t in row for s, _ in trees[t].strands()) for row in rows)
-    windows = power_of_two(max(grids, default=1), shape.least_windows)
+    windows = quarter_step(max(grids, default=1), shape.least_windows)
     return Layout(micro, images, power_of_two(trained, shape.least_trained), count, windows)
 
 

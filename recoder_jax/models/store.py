@@ -105,6 +105,8 @@ def load_config(path: str | os.PathLike) -> Config:
         values = json.loads(file.read_text())
     except ValueError as error:
         raise ValueError(f'{file} is not valid JSON ({error}).') from None
+    if not isinstance(values, dict):
+        raise ValueError(f'{file} holds a {type(values).__name__} instead of an object; copy the config.json of the policy again.')
     own = values.get('recoder_jax', {})
     return Config.from_hf(values).replace(**{name: own[name] for name in _RUNTIME if name in own})
 

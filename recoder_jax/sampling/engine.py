@@ -19,6 +19,7 @@ from recoder_jax.models.qwen2_5_vl.windows import vision_inputs, vision_shapes, 
 from recoder_jax.models.qwen2_5_vl.model import abstract_model
 from recoder_jax.sampling import cache as cache_lib
 from recoder_jax.sampling import decode as decode_lib
+from recoder_jax.sampling.buckets import power_of_two, quarter_step
 from recoder_jax.sampling.cache import Cache
 from recoder_jax.sampling.decode import Given, Sampled
 from recoder_jax.sharding import SAMPLING, placement, shardings
@@ -35,14 +36,6 @@ class Buckets:
 
     def length(self, count: int) -> int:
         return max(1, -(-count // self.tokens)) * self.tokens
-
-
-def power_of_two(count: int, least: int) -> int:
-    """The smallest power of two times `least` that holds `count`."""
-    size = max(1, least)
-    while size < count:
-        size *= 2
-    return size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +138,7 @@ class Sampler:
         """The images of pieces [b][g] by content key, and the padded numbers Q, I, W of their layout."""
         count = self.buckets.length(max(len(piece.ids) for row in pieces for piece in row))
         images = unique_images([piece for row in pieces for piece in row])
-        windows = power_of_two(max((windows_needed(i.grid) for i in images.values()), default=1), self.buckets.windows)
+        windows = quarter_step(max((windows_needed(i.grid) for i in images.values()), default=1), self.buckets.windows)
         return images, (count, power_of_two(len(images), self.buckets.images), windows)
 
     def abstract_given(self, pieces: Sequence[Sequence[Tokens]]) -> Given:

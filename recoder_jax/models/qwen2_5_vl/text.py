@@ -60,9 +60,9 @@ class TextBlock(nnx.Module):
     def _project(self, x: jax.Array, cos: jax.Array, sin: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """x [..., D] -> q [..., K, R, H], k and v [..., K, H], q and k rotated."""
         x = rms_norm(x, self.norm1, self.eps)
-        q = product(x, self.q) + self.q_bias[...].astype(x.dtype)
-        k = product(x, self.k) + self.k_bias[...].astype(x.dtype)
-        v = product(x, self.v) + self.v_bias[...].astype(x.dtype)
+        q = product(x, self.q, self.q_bias)
+        k = product(x, self.k, self.k_bias)
+        v = product(x, self.v, self.v_bias)
         cos, sin = cos[..., None, :], sin[..., None, :]
         return rotate(q, cos[..., None, :], sin[..., None, :]), rotate(k, cos, sin), v
 

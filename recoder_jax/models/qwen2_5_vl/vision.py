@@ -12,7 +12,7 @@ from flax import nnx
 
 from recoder_jax.models.qwen2_5_vl.attention import Attend, vision_attention
 from recoder_jax.models.qwen2_5_vl.config import MERGE, Config, VisionConfig
-from recoder_jax.models.qwen2_5_vl.layers import Mlp, add_bias, norm_scale, product, rematerialized, rms_norm, rotate
+from recoder_jax.models.qwen2_5_vl.layers import Mlp, norm_scale, product, rematerialized, rms_norm, rotate
 from recoder_jax.models.qwen2_5_vl.windows import VisionInputs
 from recoder_jax.models.weights import Scope, normal, weight, zeros
 from recoder_jax.sharding import constrain
@@ -36,10 +36,10 @@ class VisionBlock(nnx.Module):
 
     def __call__(self, x: jax.Array, cos: jax.Array, sin: jax.Array, attend: Attend) -> jax.Array:
         """x [I, W, T, D]; cos, sin [I, W, T, 1, H/2]; `attend`: q, k, v [I, W, T, N, H] -> [I, W, T, N, H]."""
-        qkv = add_bias(product(rms_norm(x, self.norm1, self.eps), self.qkv), self.qkv_bias)  # [I, W, T, 3, N, H]
+        qkv = product(rms_norm(x, self.norm1, self.eps), self.qkv, self.qkv_bias)  # [I, W, T, 3, N, H]
         q, k, v = (qkv[..., c, :, :] for c in range(3))
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        x = x + add_bias(product(attend(q, k, v), self.proj, inputs=2), self.proj_bias)
+        x = x + product(attend(q, k, v), self.proj, self.proj_bias, inputs=2)
         x = x + self.mlp(rms_norm(x, self.norm2, self.eps))
         return constrain(x, ('batch', 'residual', None, None))
 
@@ -60,8 +60,8 @@ class Merger(nnx.Module):
         """x [I, W, T, D], order [I, M] -> [I, M, O] in raster order."""
         x = rms_norm(x, self.norm, self.eps).reshape(x.shape[0], -1, x.shape[-1] * MERGE**2)  # [I, W * T / 4, 4 D]
         x = jnp.take_along_axis(x, order[:, :, None], axis=1)  # [I, M, 4 D]
-        x = jax.nn.gelu(add_bias(product(x, self.into), self.into_bias), approximate=False)
-        return add_bias(product(x, self.out), self.out_bias)
+        x = jax.nn.gelu(product(x, self.into, self.into_bias), approximate=False)
+        return product(x, self.out, self.out_bias)
 
 
 class VisionTower(nnx.Module):

@@ -1,0 +1,20 @@
+"""Padded sizes. Everything that jit sees has one of few sizes, so that few shapes are compiled."""
+
+import dataclasses
+
+
+def power_of_two(count: int, least: int) -> int:
+    """The smallest power of two times `least` that holds `count`: at most half of it is padding."""
+    size = max(1, least)
+    while size < count:
+        size *= 2
+    return size
+
+
+def quarter_step(count: int, least: int) -> int:
+    """The smallest size that holds `count`, of four equal steps to each doubling of `least`: at most a fifth of it is padding."""
+    double = power_of_two(count, least)
+    half = double // 2
+    if half < least:
+        return double
+    return next(size for size in (half + -(-half * n // 4) for n in range(1, 5)) if size >= count)
