@@ -20,7 +20,7 @@ from recoder_jax.rewards.judge_options import addresses
 COUNTS = (  # keys whose values are at least 1
     "steps", "model.unroll", "image.min_pixels", "batch.size", "batch.micro_batches", "batch.rows", "batch.row_tokens",
     "batch.least_trained", "batch.least_images", "batch.least_windows", "batch.suffixes", "batch.logit_chunk", "rollout.turns", "rollout.branch_turn",
-    "rollout.group", "rollout.response_tokens", "rollout.feedback_tokens", "rollout.charts", "objective.updates",
+    "rollout.group", "rollout.response_tokens", "rollout.feedback_tokens", "rollout.charts", "rollout.lanes", "rollout.chunk", "objective.updates",
     "judge.attempts", "judge.concurrency", "judge.server_concurrency", "judge.breaker_failures", "judge.reply_tokens", "judge.max_pixels", "judge.batch",
     "sandbox.workers", "sandbox.memory_mb", "checkpoint.every", "checkpoint.keep", "log.rollouts_every", "evaluation.charts",
     "evaluation.turns", "evaluation.batch",
@@ -136,7 +136,9 @@ def add_rollout(config: ml_collections.ConfigDict) -> None:
     config.rollout.response_tokens = 72  # cap of a response
     config.rollout.feedback_tokens = 96  # cap of a feedback, image included
     config.rollout.temperature = 1.0  # of sampling; RL takes 1 only
-    config.rollout.charts = 16  # charts played side by side
+    config.rollout.charts = 16  # charts played side by side; others wait for a place
+    config.rollout.lanes = 8  # prompts or feedbacks read in one call; like charts, a multiple of mesh.data * mesh.fsdp
+    config.rollout.chunk = 16  # tokens decoded between two looks at who has ended and who can go on
     config.rollout.gamma = 0.0  # weight of the first turn's reward in the trajectory reward
     config.rollout.eta = 0.0  # weight of the rise over the first turn
 
@@ -361,8 +363,9 @@ def validate_rollout(config: ml_collections.ConfigDict) -> None:
     check(rollout.temperature == 1,
           f"rollout.temperature is {rollout.temperature}; set it to 1: log probabilities are those of temperature 1, "
           "so another temperature would make the update off-policy")
-    check(config.batch.size % rollout.charts == 0,
-          f"batch.size is {config.batch.size}, not a multiple of rollout.charts = {rollout.charts}; change one")
+    share = abs(config.mesh.data * config.mesh.fsdp)
+    for name in ("charts", "lanes"):
+        check(rollout[name] % share == 0, f"rollout.{name} is {rollout[name]}, not a multiple of mesh.data * mesh.fsdp = {share}; change one")
 
 
 def check(holds: bool, sentence: str) -> None:

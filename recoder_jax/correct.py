@@ -24,7 +24,7 @@ from recoder_jax.configuration import defaults
 from recoder_jax.dialogue.images import ImageProcessor, encode_png, load_image
 from recoder_jax.doors import door
 from recoder_jax.rollout.measure import dialogue_records
-from recoder_jax.rollout.play import Plan
+from recoder_jax.rollout.play import Plan, Slots
 from recoder_jax.rollout.trajectory import Group, Turn
 from recoder_jax.runs.viewer import write_dialogue_page
 
@@ -43,7 +43,7 @@ def correct(options: argparse.Namespace) -> None:
         stack.enter_context(jax.set_mesh(mesh))
         sandbox = stack.enter_context(factory.sandbox_of(config))
         policy, params = factory.trained_policy(options.checkpoint, config, mesh)
-        player = factory.player_of(policy, sandbox, None, mesh, Goldens())
+        player = factory.player_of(policy, sandbox, None, mesh, Goldens(), Slots(places=1, lanes=1))
         plan = Plan(
             turns=options.turns, branch_turn=1, group=1, response_tokens=config.rollout.response_tokens,
             feedback_tokens=config.rollout.feedback_tokens, temperature=options.temperature,

@@ -5,6 +5,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import hashlib
 import sys
 from collections.abc import Sequence
@@ -51,10 +52,11 @@ def evaluate(config: ConfigDict, workdir: str) -> None:
         judge = stack.enter_context(factory.judge_of(config, mesh))
         policy, params = factory.trained_policy(workdir, config, mesh)
         reward = factory.mixture_of(config, judge)
-        player = factory.player_of(policy, sandbox, reward, mesh, factory.goldens_of(config))
+        slots = dataclasses.replace(factory.slots_of(config), places=options.batch)
+        player = factory.player_of(policy, sandbox, reward, mesh, factory.goldens_of(config), slots, config.batch.least_windows)
         chosen = [charts[index] for index in range(options.charts)]
         params = player.sampler.load(params)
-        groups = play_benchmark(player, params, chosen, plan, options.batch, config.seed, f"{name}, evaluation")
+        groups = play_benchmark(player, params, chosen, plan, config.seed, f"{name}, evaluation")
     benchmark = f"{options.data}, {options.split}, {options.charts} charts"
     evaluation = evaluation_of(
         chart_results(groups), same_program, name=name, benchmark=benchmark, seeds={"seed": config.seed}, config_hash=mark

@@ -22,9 +22,10 @@ from recoder_jax.models.store import load_config, load_params, load_policy
 from recoder_jax.rewards.judge import Judge, JudgeOptions
 from recoder_jax.rewards.mixture import Mixture, Ramp
 from recoder_jax.rewards.textual import TextualOptions
-from recoder_jax.rollout.play import Plan, Player
+from recoder_jax.rollout.play import Plan, Player, Slots
 from recoder_jax.rollout.policy_judge import PolicyJudge, PolicyJudgeOptions
-from recoder_jax.sampling.engine import Buckets, Sampler
+from recoder_jax.sampling.functions import Sampler
+from recoder_jax.sampling.layout import Buckets
 from recoder_jax.sharding import make_mesh, shardings
 
 OWN_SIZES = ("tiny", "100m")  # presets of ours, which have an output for each id of their tokenizer
@@ -194,12 +195,18 @@ def sampler_of(policy: Policy, mesh: jax.sharding.Mesh, windows: int = Buckets.w
     return Sampler(nnx.graphdef(abstract_model(sizes)), sizes, policy.encoder, Buckets(windows=windows), mesh)
 
 
+def slots_of(config: ml_collections.ConfigDict) -> Slots:
+    """How a training rollout lies on the devices."""
+    return Slots(places=config.rollout.charts, lanes=config.rollout.lanes, chunk=config.rollout.chunk)
+
+
 def player_of(
-    policy: Policy, sandbox: Sandbox, reward: Mixture | None, mesh: jax.sharding.Mesh, goldens: Goldens, windows: int = Buckets.windows
+    policy: Policy, sandbox: Sandbox, reward: Mixture | None, mesh: jax.sharding.Mesh, goldens: Goldens, slots: Slots,
+    windows: int = Buckets.windows,
 ) -> Player:
     """What plays dialogues. windows: of the largest image are padded to at least this (sampling.buckets)."""
     sampler = sampler_of(policy, mesh, windows)
-    return Player(sampler, policy.encoder, sandbox, reward, Prompts(), goldens)
+    return Player(sampler, policy.encoder, sandbox, reward, Prompts(), goldens, slots)
 
 
 def goldens_of(config: ml_collections.ConfigDict) -> Goldens:

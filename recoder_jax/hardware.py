@@ -33,7 +33,7 @@ POLICIES = ("3b", "7b", "72b")
 
 def adapted(config: ml_collections.ConfigDict, words: str) -> ml_collections.ConfigDict:
     """The config for the machine and policy that `words` name, separated by commas: the policy's preset and tokenizer, the mesh, and a
-    row of the batch for every device on the batch axes. What is not named stays as it is.
+    row of the batch and a lane of rollouts for every device on the batch axes. What is not named stays as it is.
 
     Raises ValueError for a word that names neither, and for a policy that the machine cannot hold.
     """
@@ -50,5 +50,5 @@ def adapted(config: ml_collections.ConfigDict, words: str) -> ml_collections.Con
         if not tensor or tensor > machine.devices:
             raise ValueError(f"{name} cannot hold the sampler's copy of a policy of size {policy}; choose a larger machine")
         config.mesh.data, config.mesh.fsdp, config.mesh.tensor, config.mesh.sequence = 1, machine.devices // tensor, tensor, 1
-        config.batch.rows = config.mesh.fsdp
+        config.batch.rows = config.rollout.lanes = config.mesh.fsdp
     return config

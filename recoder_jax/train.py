@@ -51,7 +51,8 @@ def train(config: ConfigDict, workdir: str) -> None:
             print(f"{config.name}: {sandbox.summary()}", flush=True)
             judge = stack.enter_context(factory.judge_of(config, mesh))
             reward = factory.mixture_of(config, judge)
-            player = factory.player_of(policy, sandbox, reward, mesh, factory.goldens_of(config), config.batch.least_windows)
+            goldens, slots = factory.goldens_of(config), factory.slots_of(config)
+            player = factory.player_of(policy, sandbox, reward, mesh, goldens, slots, config.batch.least_windows)
             lessons = RolloutLessons(config, player, factory.plan_of(config), run)
         else:
             lessons = SupervisedLessons(config, policy.encoder)

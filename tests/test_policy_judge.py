@@ -14,7 +14,8 @@ from recoder_jax.rewards.judge_prompt import TEXT
 from recoder_jax.rewards.mixture import Mixture
 from recoder_jax.rollout.measure import reward_metrics
 from recoder_jax.rollout.policy_judge import PolicyJudge, PolicyJudgeOptions
-from recoder_jax.sampling.engine import Buckets, Sampler
+from recoder_jax.sampling.functions import Sampler
+from recoder_jax.sampling.layout import Buckets
 from tests.conftest import image_of
 from tests.test_mixture import CRASHED, GOLDEN, GOOD_RESPONSE, TARGET, execution_of
 
@@ -56,16 +57,16 @@ def test_replies_become_points_by_item_in_the_order_of_submission(policy, sample
     pending = [judge.submit(image_of(0), image_of(n)) for n in (1, 2, 3)]
     assert encoder.asked == 0      # nobody has asked for a result yet
     judgements = [one.result() for one in pending]
-    assert [judgement.score for judgement in judgements] == [1.0, 0.5, 0.5] and encoder.asked == 4      # two batches of two rows
+    assert [judgement.score for judgement in judgements] == [1.0, 0.5, 0.5] and encoder.asked == 3      # on two places
     assert judgements[1].items == {item.name: item.points / 2 for item in ITEMS} and judgements[0].prompt_tokens > 50
     (message,) = encoder.messages[0]
     assert message.content[0] == TEXT and np.array_equal(message.content[1], image_of(0)) and np.array_equal(message.content[2], image_of(1))
 
 
 def test_a_reply_without_points_is_asked_for_again_and_then_a_typed_failure(policy, sampler):
-    judge, encoder = judge_of(policy, sampler, FULL, "no idea", "still none", HALF)
+    judge, encoder = judge_of(policy, sampler, FULL, "no idea", HALF)
     one, other = [judge.submit(image_of(0), image_of(n)) for n in (1, 2)]
-    assert (one.result().score, other.result().score) == (1.0, 0.5) and encoder.asked == 4      # who has points keeps them
+    assert (one.result().score, other.result().score) == (1.0, 0.5) and encoder.asked == 3      # who has points keeps them
     judge, _ = judge_of(policy, sampler, "no idea")
     lost = judge.judge(image_of(0), image_of(1))
     assert lost.score is None and lost.kind is FailureKind.unusable and "no idea" in lost.failure

@@ -17,9 +17,11 @@ from recoder_jax.rewards.judge import Judgement
 from recoder_jax.rewards.mixture import Mixture, Ramp
 from recoder_jax.rollout.lessons import RolloutLessons
 from recoder_jax.rollout.measure import alarms, dialogue_records, rollout_metrics
-from recoder_jax.rollout.play import Plan, Player
+from recoder_jax.rollout.host import Speaker
+from recoder_jax.rollout.play import Plan, Player, Slots
 from recoder_jax.runs.directory import RunDirectory
-from recoder_jax.sampling.engine import Buckets, Sampler
+from recoder_jax.sampling.functions import Sampler
+from recoder_jax.sampling.layout import Buckets
 from tests.conftest import image_of
 
 GOLDEN = "import matplotlib.pyplot as plt\nplt.figure(figsize=(0.56, 0.56))\nplt.plot([1, 2], color='red')\nplt.title('a')\n"
@@ -35,7 +37,7 @@ def sandbox():
 @pytest.fixture(scope="module")
 def player(policy, sandbox):
     sampler = Sampler(policy.graphdef, policy.config, policy.encoder, Buckets(tokens=32))
-    return Player(sampler, policy.encoder, sandbox, Mixture(0.9, 0.0), Prompts())
+    return Player(sampler, policy.encoder, sandbox, Mixture(0.9, 0.0), Prompts(), slots=Slots(places=2, lanes=2, chunk=8))
 
 
 def charts(count):
@@ -137,9 +139,10 @@ def test_long_error_logs_are_cut_to_the_feedback_cap(player, groups):
     execution = groups[0].trajectories[0].turns[0].execution
     failed = dataclasses.replace(execution, log="ValueError: " + "x" * 1000, render=None)
     response = dataclasses.replace(groups[0].trajectories[0].turns[0].response, program="x")
-    assert len(player._feedback(failed, response, True, 60)) <= 60
+    speaker = Speaker(player.encoder, player.prompts, 3, 60)
+    assert len(speaker.feedback(failed, response, True)) <= 60
     with pytest.raises(ValueError, match="raise rollout.feedback_tokens"):
-        player._feedback(failed, response, True, 5)
+        Speaker(player.encoder, player.prompts, 3, 5).feedback(failed, response, True)
 
 
 class Saying:

@@ -10,18 +10,10 @@ from recoder_jax.rollout.trajectory import Group
 from recoder_jax.runs.records import ChartResult
 
 
-def play_benchmark(player: Player, params, charts: Sequence[Chart], plan: Plan, batch: int, seed: int, name: str) -> list[Group]:
-    """One dialogue a chart, `batch` charts side by side, with the parameters that `player.sampler.load` made; the last batch is filled up
-    with its first charts."""
-    groups = []
-    progress = tqdm(total=len(charts), desc=name, unit="chart", mininterval=1.0)
-    for first in range(0, len(charts), batch):
-        part = [charts[index] for index in range(first, min(first + batch, len(charts)))]
-        filled = (part * batch)[:batch] if len(charts) > batch else part
-        played, _ = player.play(params, filled, plan, seed, 0, first)
-        groups += played[: len(part)]
-        progress.update(len(part))
-    progress.close()
+def play_benchmark(player: Player, params, charts: Sequence[Chart], plan: Plan, seed: int, name: str) -> list[Group]:
+    """One dialogue a chart, with the parameters that `player.sampler.load` made."""
+    with tqdm(total=len(charts), desc=name, unit="chart", mininterval=1.0) as progress:
+        groups, _ = player.play(params, charts, plan, seed, 0, done=progress.update)
     return groups
 
 

@@ -25,7 +25,7 @@ from recoder_jax.dialogue.images import Patches
 from recoder_jax.models.qwen2_5_vl.positions import mrope_positions
 from recoder_jax.models.qwen2_5_vl.windows import VisionInputs, vision_inputs, vision_shapes, windows_needed
 from recoder_jax.sampling.buckets import power_of_two, quarter_step
-from recoder_jax.sampling.engine import image_slots
+from recoder_jax.sampling.layout import image_slots
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,7 +244,7 @@ def _lay_row(trees, size: int, trained: int, place: dict[str, int], image_id: in
             row["tokens"][span] = strand.ids
             grids = [image.grid for image in strand.images]
             row["positions"][:, span], following = mrope_positions(strand.ids, grids, image_id, start)
-            row["image_slot"][span] = image_slots(strand, image_id, place)
+            row["image_slot"][span] = image_slots(strand.ids, grids, [place[image.key] for image in strand.images], image_id)
             where = np.flatnonzero(strand.trained)
             source = at + where - 1
             if index:

@@ -5,7 +5,7 @@ A lesson is a function of (parameters, seed, step), so a resumed run meets the s
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -20,21 +20,23 @@ from recoder_jax.dialogue.turns import Prompts, opening
 from recoder_jax.learning.batch import Tree, split_tree
 from recoder_jax.learning.objective import group_advantages
 from recoder_jax.rollout.measure import alarms, dialogue_records, rollout_metrics, without_incomplete
-from recoder_jax.rollout.play import Clock, Plan, Player
+from recoder_jax.rollout.play import Plan, Player
 from recoder_jax.rollout.trajectory import supervised_tree
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.runs.records import DialogueRecord
+from recoder_jax.sampling.timeline import Span
 
 
 @dataclasses.dataclass(frozen=True)
 class Lesson:
-    """What one update learns from: trees of tokens, metrics of how they came about, dialogues to keep, and sentences about what
-    somebody should look at."""
+    """What one update learns from: trees of tokens, metrics of how they came about, dialogues to keep, sentences about what somebody should
+    look at, and when device and host worked."""
 
     trees: list[Tree]
     metrics: dict[str, float]
     records: Callable[[], list[DialogueRecord]] | None = None
     alarms: tuple[str, ...] = ()
+    spans: Sequence[Span] = ()
 
 
 class SupervisedLessons:
@@ -88,14 +90,10 @@ class RolloutLessons:
             )
 
     def __call__(self, params, step: int) -> Lesson:
-        charts, width = self._pipeline.batch(step), self._config.rollout.charts
-        groups, clocks, start = [], [], time.perf_counter()
+        start = time.perf_counter()
         player = dataclasses.replace(self._player, reward=self._player.reward.at(step))
         params = self._player.sampler.load(params)
-        for first in range(0, len(charts), width):
-            played, clock = player.play(params, charts[first : first + width], self._plan, self._config.seed, step, first)
-            groups += played
-            clocks.append(clock)
+        groups, times = player.play(params, self._pipeline.batch(step), self._plan, self._config.seed, step)
         total = time.perf_counter() - start
         rewards = np.array([group.rewards for group in groups])
         objective = self._config.objective
@@ -103,17 +101,10 @@ class RolloutLessons:
         metrics = rollout_metrics(groups, same_program)
         if self._config.reward.on_missing == "drop_group":
             advantages, metrics["reward/dropped_groups"] = without_incomplete(groups, advantages)
-        metrics |= self._times(clocks, total, metrics["sampling/tokens"])
+        metrics |= times.metrics() | {"time/rollout": total, "throughput/sampled_tokens_per_s": metrics["sampling/tokens"] / total}
+        metrics["sampling/compilations"] = float(self._player.sampler.compilations)
         whole = [group.tree(row) for group, row in zip(groups, advantages, strict=True)]
         trees = [tree for group in whole for tree in split_tree(group, self._config.batch.suffixes)]
         return Lesson(
-            trees, metrics, lambda: dialogue_records(groups, advantages, step + 1, self._run.store_render), tuple(alarms(groups))
+            trees, metrics, lambda: dialogue_records(groups, advantages, step + 1, self._run.store_render), tuple(alarms(groups)), times.spans
         )
-
-    def _times(self, clocks: list[Clock], total: float, tokens: float) -> dict[str, float]:
-        execute = sum(clock.execute for clock in clocks)
-        times = {"time/rollout": total, "time/sample": sum(clock.sample for clock in clocks), "time/execute": execute}
-        if self._player.reward.judge is not None:
-            times["time/judge"] = sum(clock.judge for clock in clocks)
-        rates = {"sampled_tokens_per_s": tokens / total, "executions_per_s": sum(c.programs for c in clocks) / max(execute, 1e-9)}
-        return times | {f"throughput/{name}": rate for name, rate in rates.items()}

@@ -1,27 +1,33 @@
-"""Playing the turns of a batch of charts: sample, execute, reward, feed back, sample again.
+"""Playing dialogues: sample, execute, reward, feed back, sample again, with the host's work behind the device's.
 
 The tree has one branching point: turns before `branch_turn` are sampled once a chart, later ones once a row. Nothing here asks
 which training stage it serves: branch turn 2 of 2 is the shared first turn, branch turn 1 the full trajectory.
+
+    main thread       engine.step ──────────► engine.step ──────────► engine.step ──────► ...     one chunk is always on the device
+                        │ a row ended            ▲ its feedback is read, and it goes on
+    host threads        └► text, program ─┐  ┌─► feedback, judge asked, rule scored
+    sandbox                               └► execution                └► judge
+
+A row that waits for a slow program delays only itself. Groups come back in the order of their charts.
 """
 
 import dataclasses
-import time
-from collections.abc import Sequence
-
-import jax.numpy as jnp
-import numpy as np
+from collections.abc import Callable, Sequence
 
 from recoder_jax.charts.chart import Chart
 from recoder_jax.charts.goldens import Goldens
-from recoder_jax.charts.sandbox import Execution, Sandbox
-from recoder_jax.dialogue.encoder import Encoder, Tokens, bounded_feedback
-from recoder_jax.dialogue.response import Response, parse_response
+from recoder_jax.charts.sandbox import Sandbox
+from recoder_jax.dialogue.encoder import Encoder, Tokens
 from recoder_jax.dialogue.turns import Prompts, opening
 from recoder_jax.learning.objective import trajectory_reward
-from recoder_jax.rewards.mixture import Mixture, Reward
+from recoder_jax.rewards.mixture import Mixture
+from recoder_jax.rollout.host import Host, Speaker
 from recoder_jax.rollout.trajectory import Group, Trajectory, Turn
-from recoder_jax.sampling.engine import Sampler, row_keys
-
+from recoder_jax.sampling.drawing import Controls
+from recoder_jax.sampling.engine import Engine
+from recoder_jax.sampling.functions import Room, Sampler, room_for
+from recoder_jax.sampling.places import Request
+from recoder_jax.sampling.timeline import DEVICE, HOST, Span, Timeline, covered, overlap, seconds
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -48,27 +54,32 @@ class Plan:
         shared = before * (self.response_tokens + self.feedback_tokens)
         return prompt + shared + min(self.group, suffixes) * ((after + 1) * self.response_tokens + after * self.feedback_tokens)
 
-    def opened(self, number: int, feedback_slots: int) -> tuple[int, int]:
-        """Rows a chart and suffix slots a row that the cache opens before turn `number`, which is 1 or the branch turn."""
-        shared = number < self.branch_turn
-        ahead = (self.branch_turn if shared else self.turns + 1) - number
-        slots = ahead * self.response_tokens + (ahead if shared else ahead - 1) * feedback_slots
-        return 1 if shared else self.group, slots
+
+@dataclasses.dataclass(frozen=True)
+class Slots:
+    """How a rollout lies on the devices. places: charts side by side. lanes: prompts or feedbacks read in one call. chunk: tokens decoded
+    between two looks at who ended."""
+
+    places: int = 16
+    lanes: int = 8
+    chunk: int = 16
 
 
-@dataclasses.dataclass
-class Clock:
-    """Seconds spent in a rollout, by what was waited for; programs counts those given to the sandbox."""
+@dataclasses.dataclass(frozen=True)
+class Times:
+    """What went on in a rollout. programs: given to the sandbox."""
 
-    sample: float = 0.0
-    execute: float = 0.0
-    judge: float = 0.0
-    programs: int = 0
+    spans: list[Span]
+    programs: int
 
-    def add(self, name: str, since: float) -> float:
-        now = time.perf_counter()
-        setattr(self, name, getattr(self, name) + now - since)
-        return now
+    def metrics(self) -> dict[str, float]:
+        """Seconds in which the device worked, a program ran, the judge had a question; and the share of the host's that lay behind the
+        device's work."""
+        device, host = covered(self.spans, *DEVICE), covered(self.spans, *HOST)
+        execute, judge = seconds(covered(self.spans, "execute")), seconds(covered(self.spans, "judge"))
+        metrics = {"time/sample": seconds(device), "time/execute": execute, "rollout/hidden": overlap(device, host) / max(seconds(host), 1e-9)}
+        metrics |= {"throughput/executions_per_s": self.programs / max(execute, 1e-9)}
+        return metrics | ({"time/judge": judge} if judge else {})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,92 +95,76 @@ class Player:
     reward: Mixture | None
     prompts: Prompts
     goldens: Goldens = dataclasses.field(default_factory=Goldens)
+    slots: Slots = Slots()
 
-    def play(self, params, charts: Sequence[Chart], plan: Plan, seed: int, step: int, first: int = 0) -> tuple[list[Group], Clock]:
-        """Play all turns over all charts in lock step, with the parameters that `sampler.load` made.
+    def room(self, prompt: Tokens, charts: int, plan: Plan, controls: Controls = Controls()) -> Room:
+        """The cache for dialogues over `charts` charts whose prompts hold one image and the text of `prompt`."""
+        longest = len(prompt) - sum(image.merged for image in prompt.images) + self.encoder.processor.max_pixels // 28**2
+        shards, rows = self.sampler.shards, plan.group
+        places = min(self.slots.places, -(-charts // shards) * shards)
+        return room_for(
+            places, rows, plan.turns, plan.branch_turn - 1, max(longest, len(prompt)), plan.response_tokens, plan.feedback_tokens,
+            min(self.slots.lanes, places * rows), self.slots.chunk, self.sampler.buckets, penalised=controls.penalty != 1,
+        )  # fmt: skip
 
-        `first` is the index of charts[0] in the step's batch: what a row says is a function of (seed, step, chart, branch, turn).
+    def play(
+        self, params, charts: Sequence[Chart], plan: Plan, seed: int, step: int, controls: Controls | None = None,
+        done: Callable[[], None] = lambda: None,
+    ) -> tuple[list[Group], Times]:
+        """Play all turns over all charts, with the parameters that `sampler.load` made; what a row says is a function of (seed, step, chart,
+        branch, turn), chart being the index in `charts`.
+
+        controls: of sampling, by default of `plan.temperature`. done: called whenever a chart's dialogues have ended.
         """
-        clock = Clock()
+        controls = Controls(temperature=plan.temperature) if controls is None else controls
         prompts = [self.encoder.prompt(opening(chart.image, self.prompts)) for chart in charts]
-        start = time.perf_counter()
-        cache = self.sampler.start(params, prompts)
-        index = first + jnp.arange(len(charts))
-        played: list[list[list[Turn]]] = [[[]] for _ in charts]  # [chart][row][turn]
-        for number in range(1, plan.turns + 1):
-            if number == 1 or number == plan.branch_turn:
-                rows, slots = plan.opened(number, self.sampler.buckets.length(plan.feedback_tokens))
-                cache = self.sampler.branch(cache, rows, slots)
-                played = [[list(chart[0]) for _ in range(rows)] for chart in played]
-            keys = row_keys(seed, step, index, number, rows)
-            cache, sampled = self.sampler.decode(params, cache, keys, plan.response_tokens, plan.temperature)
-            clock.add("sample", start)
-            turns = self._execute(charts, sampled, number, plan, clock)
-            for b, row in enumerate(turns):
-                for g, turn in enumerate(row):
-                    played[b][g].append(turn)
-            start = time.perf_counter()
-            if number < plan.turns:
-                cache = self.sampler.append(params, cache, [[turn.feedback for turn in row] for row in turns])
-        groups = [self._group(*item, plan) for item in zip(charts, prompts, played, strict=True)]
-        return groups, clock
+        room, timeline = self.room(max(prompts, key=len), len(charts), plan, controls), Timeline()
+        engine = Engine(self.sampler, params, room, timeline)
+        requests = [
+            Request(prompt, (seed, step, index), plan.response_tokens, plan.group, plan.branch_turn - 1, controls)
+            for index, prompt in enumerate(prompts)
+        ]  # fmt: skip
+        speaker = Speaker(self.encoder, self.prompts, plan.turns, plan.feedback_tokens)
+        with Host(speaker, self.sandbox, self.reward, self.goldens, timeline) as host:
+            for request, chart in zip(requests, charts, strict=True):
+                engine.submit(request)
+                host.meet(chart)
+            run(engine, host, charts, plan, done)
+            del engine  # its cache need not lie beside that of a judge in this process
+            turns = host.finish()
+        groups = [self._group(chart, request.prompt, turns, index, plan) for index, (chart, request) in enumerate(zip(charts, requests, strict=True))]
+        return groups, Times(timeline.close(), host.programs)
 
-    def _execute(self, charts, sampled, number: int, plan: Plan, clock: Clock) -> list[list[Turn]]:
-        """Run every response of a turn in the sandbox and turn it into a Turn, [chart][row]."""
-        count, rows = sampled.length.shape
-        said = [sampled.tokens[b, g, : sampled.length[b, g]] for b in range(count) for g in range(rows)]
-        responses = [parse_response(self.encoder.decode(ids)) for ids in said]
-        start = time.perf_counter()
-        executions = self._run(charts, [response.program or "" for response in responses], clock)
-        start = clock.add("execute", start)
-        rewards = self._rewards([chart for chart in charts for _ in range(rows)], responses, executions)
-        clock.add("judge", start)
-        turns = []
-        for i, (ids, response, execution) in enumerate(zip(said, responses, executions, strict=True)):
-            b, g = divmod(i, rows)
-            ended = bool(sampled.ended[b, g])
-            given = None
-            if number < plan.turns:
-                given = self._feedback(execution, response, ended, plan.feedback_tokens)
-            logprobs = sampled.logprobs[b, g, : len(ids)]
-            turns.append(Turn(number, ids, logprobs, ended, response, execution, rewards[i], given))
-        return [turns[b * rows : (b + 1) * rows] for b in range(count)]
-
-    def _run(self, charts: Sequence[Chart], programs: list[str], clock: Clock) -> list[Execution]:
-        """Executions of the programs, and of golden programs not met before; a golden that fails is tried once more."""
-        unmet = [] if self.reward is None else [chart.program for chart in charts if chart.program not in self.goldens]
-        executions = self.sandbox.execute_all([*unmet, *programs])
-        clock.programs += len(unmet) + len(programs)
-        for program, golden in zip(unmet, executions, strict=False):
-            golden = golden if golden.ok else self.sandbox.execute(program)
-            self.goldens[program] = golden
-        return executions[len(unmet) :]
-
-    def _rewards(self, charts, responses: list[Response], executions: list[Execution]) -> list[Reward | None]:
-        if self.reward is None:
-            return [None] * len(responses)
-        asked = [self.reward.ask(chart.image, execution) for chart, execution in zip(charts, executions, strict=True)]
-        return [
-            self.reward(response, execution, self.goldens[chart.program], future and future.result(), chart.image, chart.program)
-            for chart, response, execution, future in zip(charts, responses, executions, asked, strict=True)
-        ]
-
-    def _feedback(self, execution: Execution, response: Response, ended: bool, limit: int) -> Tokens:
-        """Tokens between a response and the next one; they close a response that was cut."""
-        log = execution.log if response.program is not None else "no python block found in the response"
-        end = Tokens(np.array([] if ended else [self.encoder.end_id], np.int32))
-        return end + bounded_feedback(self.encoder, execution.render, log, self.prompts, limit - len(end))
-
-    def _group(self, chart: Chart, prompt: Tokens, rows: list[list[Turn]], plan: Plan) -> Group:
+    def _group(self, chart: Chart, prompt: Tokens, turns: dict[tuple[int, int, int], Turn], index: int, plan: Plan) -> Group:
         def total(turn: Turn) -> float:
             return turn.reward.total if turn.reward else 0.0
 
-        def complete(turns: list[Turn]) -> bool:
+        def complete(turns: Sequence[Turn]) -> bool:
             counted = [turns[0], turns[-1]] if plan.gamma or plan.eta else [turns[-1]]
             return not any(turn.reward and turn.reward.missing for turn in counted)
 
-        trajectories = tuple(
-            Trajectory(tuple(turns), trajectory_reward(total(turns[0]), total(turns[-1]), plan.gamma, plan.eta), complete(turns))
-            for turns in rows
-        )
-        return Group(chart, prompt, plan.branch_turn, trajectories)
+        trajectories = []
+        for row in range(plan.group):
+            own = tuple(turns[index, row if number >= plan.branch_turn else 0, number] for number in range(1, plan.turns + 1))
+            reward = trajectory_reward(total(own[0]), total(own[-1]), plan.gamma, plan.eta)
+            trajectories.append(Trajectory(own, reward, complete(own)))
+        return Group(chart, prompt, plan.branch_turn, tuple(trajectories))
+
+
+def run(engine: Engine, host: Host, charts: Sequence[Chart], plan: Plan, done: Callable[[], None]) -> None:
+    """Until every row of every chart has said its last turn and its program has ended."""
+    left = {index: plan.group for index in range(len(charts))}
+    while left:
+        if engine.busy:
+            for said in engine.step():
+                host.hear(said, charts[said.request.identity[2]])
+        for said, piece in host.heard(wait=not engine.busy):
+            if piece is not None:
+                engine.feed(said.request, said.row, piece)
+                continue
+            engine.release(said.request, said.row)
+            index = said.request.identity[2]
+            left[index] -= 1
+            if not left[index]:
+                del left[index]
+                done()

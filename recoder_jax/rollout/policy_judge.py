@@ -1,30 +1,33 @@
 """A judge in this process: a policy of the Qwen2.5-VL family on our own sampler, asked what `rewards/judge.py` asks a server.
 
-    submit, submit, ... ──► questions in the order of submission ──► batches of `batch` ──► decode ──► parse ──► Judgement
+    submit, submit, ... ──► open questions ──► the engine, `batch` side by side ──► parse ──► Judgement
 
-Nothing is decoded before the first `result()` is asked for: then all open questions are answered, in batches that depend on the
-order of submission alone, so that a run is reproducible. A batch that is not full is filled up with its last question, and every
-decode has one shape. Questions, images, points, parsing and cache are those of the judge behind a server.
+Nothing is decoded before the first `result()` is asked for: then all open questions are answered. What a reply says depends on its own
+question alone, so a run is reproducible. Questions, images, points, parsing and cache are those of the judge behind a server.
 
 Not handled: answering while other rows decode; replies that follow a schema.
 """
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import jax.numpy as jnp
 import numpy as np
 
-from recoder_jax.dialogue.encoder import Encoder
+from recoder_jax.dialogue.encoder import Encoder, Tokens
 from recoder_jax.dialogue.turns import Message
 from recoder_jax.rewards.images import check_image, one_colour
 from recoder_jax.rewards.judge_asking import AGAIN_TEMPERATURE
 from recoder_jax.rewards.judge_cache import JudgeCache, cache_key
 from recoder_jax.rewards.judge_prompt import ITEMS, TEXT, TOTAL, encoded, parse_reply, presentable
 from recoder_jax.rewards.judgement import FailureKind, Judgement, failed
-from recoder_jax.sampling.engine import Sampler, row_keys
+from recoder_jax.sampling.drawing import Controls
+from recoder_jax.sampling.engine import Engine, Said
+from recoder_jax.sampling.functions import Sampler, room_for
+from recoder_jax.sampling.places import Request
+
+CHUNK = 32  # tokens decoded between two looks at who has ended
 
 
 @dataclass(frozen=True)
@@ -119,13 +122,11 @@ class PolicyJudge:
         for question in questions:
             asked.setdefault(question if question.fresh else question.key, []).append(question)
         groups = list(asked.values())
-        for first in range(0, len(groups), self._options.batch):
-            chosen = groups[first:first + self._options.batch]
-            for group, judgement in zip(chosen, self._judgements([group[0].images for group in chosen]), strict=True):
-                if self._cache and judgement.score is not None and not group[0].fresh:
-                    self._cache.put(group[0].key, judgement.items)
-                for question in group:
-                    question.pending.judgement = judgement
+        for group, judgement in zip(groups, self._judgements([group[0].images for group in groups]), strict=True):
+            if self._cache and judgement.score is not None and not group[0].fresh:
+                self._cache.put(group[0].key, judgement.items)
+            for question in group:
+                question.pending.judgement = judgement
 
     def _key(self, images: tuple[np.ndarray, np.ndarray]) -> str:
         options = self._options
@@ -133,28 +134,32 @@ class PolicyJudge:
         return cache_key(TEXT, json.dumps(asked), *map(encoded, images))
 
     def _judgements(self, images: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[Judgement]:
-        """One judgement a pair. All pairs are asked again while one of them has no points; what has them keeps them."""
+        """One judgement a pair; pairs whose reply holds no points are asked again."""
         start, found, last = time.perf_counter(), [None] * len(images), [''] * len(images)
         prompts = [self._encoder.prompt([Message('user', (TEXT, *pair))]) for pair in images]
-        prompts += prompts[-1:] * (self._options.batch - len(prompts))
         for attempt in range(self._options.attempts):
-            for number, (text, tokens) in enumerate(self._replies(prompts, attempt)[:len(images)]):
-                points = parse_reply(text) if found[number] is None else None
-                last[number] = text
+            asked = [number for number, judgement in enumerate(found) if judgement is None]
+            for number, said in self._replies([(number, prompts[number]) for number in asked], attempt):
+                last[number] = self._encoder.decode(said.tokens)
+                points = parse_reply(last[number])
                 if points is not None:
                     found[number] = Judgement(sum(points.values()) / TOTAL, points, seconds=time.perf_counter() - start,
-                                              prompt_tokens=len(prompts[number]), reply_tokens=tokens)
-            if None not in found:
-                break
+                                              prompt_tokens=len(prompts[number]), reply_tokens=len(said.tokens))
         return [judgement or failed(FailureKind.unusable, f'the judge failed {self._options.attempts} times, lastly: the reply holds no points for the '
                                     f'{len(ITEMS)} items: {text[:80]!r}; use a larger policy or raise judge.reply_tokens')
                 for judgement, text in zip(found, last, strict=True)]
 
-    def _replies(self, prompts, attempt: int) -> list[tuple[str, int]]:
-        """Text and tokens of a reply to each prompt. A later attempt samples: greedy, the same reply would come again."""
-        cache = self._sampler.branch(self._sampler.start(self._params, prompts), 1, self._options.reply_tokens)
-        keys = row_keys(0, attempt, jnp.arange(len(prompts)), 1, 1)
-        temperature = AGAIN_TEMPERATURE if attempt else 0.0
-        _, sampled = self._sampler.decode(self._params, cache, keys, self._options.reply_tokens, temperature)
-        said = [sampled.tokens[n, 0, :sampled.length[n, 0]] for n in range(len(prompts))]
-        return [(self._encoder.decode(ids), len(ids)) for ids in said]
+    def _replies(self, prompts: Sequence[tuple[int, Tokens]], attempt: int) -> Iterator[tuple[int, Said]]:
+        """Replies to numbered prompts, as they end. A later attempt samples: greedy, the same reply would come again."""
+        if not prompts:
+            return
+        shards, cap = self._sampler.shards, self._options.reply_tokens
+        places, longest = -(-self._options.batch // shards) * shards, max(len(prompt) for _, prompt in prompts)
+        room = room_for(places, 1, 1, 0, longest, cap, 0, lanes=places, chunk=min(CHUNK, cap), buckets=self._sampler.buckets)
+        engine, controls = Engine(self._sampler, self._params, room), Controls(temperature=AGAIN_TEMPERATURE if attempt else 0.0)
+        for number, prompt in prompts:
+            engine.submit(Request(prompt, (0, attempt, number), cap, controls=controls))
+        while engine.busy:
+            for said in engine.step():
+                engine.release(said.request, said.row)
+                yield said.request.identity[2], said

@@ -1,206 +1,255 @@
-"""The sampler: host side of decoding. It lays out tokens, picks padded shapes and calls the jitted functions.
+"""The engine: trees of dialogues on a fixed number of places, decoded in chunks; what ended leaves, what waits enters in between.
 
-Axes: B charts, G rows of a chart, Q given tokens, N new tokens, I images, W windows, M merged tokens.
+    submit ──► waiting prompts ──► read ──► rows speak ──► step() tells who ended ──► feed ──► waiting feedback ──► read ──► rows speak ──► ...
+                                                                                └──► release; a place whose rows are all gone is free
+
+One chunk is always in flight: `step` dispatches the next chunk before it collects the one before, so the device works while the host
+looks at what was said. Nothing here knows programs or rewards: `rollout.play` and `serving` drive it.
+
+What a row says is a function of its identity (seed, step, chart, branch, turn) and its dialogue. The place, the chunk length and the rows
+beside it do not change its tokens: keys do not depend on them, calls have a fixed number of lanes, and lanes of one call one padded size.
+
+Axes: A lanes, C places, R rows of a place.
 """
 
 import dataclasses
-import functools
-from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
-from recoder_jax.dialogue.encoder import Encoder, Tokens
-from recoder_jax.models.qwen2_5_vl.config import Config
-from recoder_jax.models.qwen2_5_vl.positions import mrope_positions
-from recoder_jax.models.qwen2_5_vl.windows import vision_inputs, vision_shapes, windows_needed
-from recoder_jax.models.qwen2_5_vl.model import abstract_model
-from recoder_jax.sampling import cache as cache_lib
-from recoder_jax.sampling import decode as decode_lib
-from recoder_jax.sampling.buckets import power_of_two, quarter_step
-from recoder_jax.sampling.cache import Cache
-from recoder_jax.sampling.decode import Given, Sampled
-from recoder_jax.sharding import SAMPLING, placement, shardings
+from recoder_jax.dialogue.encoder import Tokens
+from recoder_jax.sampling.cache import Lanes
+from recoder_jax.sampling.drawing import Controls
+from recoder_jax.sampling.functions import Room, Sampler
+from recoder_jax.sampling.layout import given, given_places, size_of
+from recoder_jax.sampling.places import Place, Queue, Request, Row, Waiting
+from recoder_jax.sampling.timeline import Timeline
+from recoder_jax.sharding import placement
 
 
-@dataclasses.dataclass(frozen=True)
-class Buckets:
-    """Padded sizes. Every size that jit sees is a multiple (tokens) or a power of two (images, windows), so that the
-    number of compilations is bounded by the number of buckets."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Said:
+    """A response that ended. row: from 0. turn: from 1. tokens: int32 [n], the end token included. logprobs: float32 [n], under the full
+    distribution at temperature 1. ended: false where it was cut."""
 
-    tokens: int = 32
-    images: int = 1
-    windows: int = 4
-
-    def length(self, count: int) -> int:
-        return max(1, -(-count // self.tokens)) * self.tokens
-
-
-@dataclasses.dataclass(frozen=True)
-class Functions:
-    """The jitted functions of a sampler: load(params), start(params, given), append(params, cache, given), decode(params, cache, keys,
-    temperature, steps) and branch(cache, group, slots); `append` and `decode` take the cache over."""
-
-    load: Callable
-    start: Callable
-    append: Callable
-    decode: Callable
-    branch: Callable
+    request: Request
+    row: int
+    turn: int
+    tokens: np.ndarray
+    logprobs: np.ndarray
+    ended: bool
 
 
-class Sampler:
-    """Prefill, branch, decode and append for batches of groups, with the parameters given at each call.
+class Engine:
+    """Plays requests on a sampler's functions, with the parameters that `sampler.load` made. The cache lives as long as the engine.
 
-    Parameters are those that `load` makes of a policy's. Built once; the jitted functions keep their compilations for as long as
-    the sampler lives.
+    Raises ValueError for a room that does not lie evenly over the devices.
     """
 
-    def __init__(self, graphdef, config: Config, encoder: Encoder, buckets: Buckets = Buckets(), mesh=None):
-        self.graphdef, self.config, self.encoder, self.buckets, self.mesh = graphdef, config, encoder, buckets, mesh
-        forbidden = np.zeros(config.text.vocab, bool)
-        forbidden[encoder.forbidden_ids(config.text.vocab)] = True
+    def __init__(self, sampler: Sampler, params, room: Room, timeline: Timeline | None = None):
+        shards = sampler.shards
+        if room.places % shards or room.lanes % shards:
+            raise ValueError(f"{room.places} places and {room.lanes} lanes do not lie evenly over {shards} devices of the mesh's data and fsdp axes; "
+                             "choose multiples")  # fmt: skip
+        self.sampler, self.room, self.timeline = sampler, room, timeline or Timeline()
+        self._params, (self._prefix, self._trunk, self._rows) = params, sampler.caches(room)
+        self._places: list[Place | None] = [None] * room.places
+        self._at: dict[Request, Place] = {}
+        self._queue, self._now = Queue(room.lanes, room.places, shards), 0
+        self._flight: list[tuple] = []  # chunks on the device: what they bring, and the (place, number, row) that speak in them
+        self._silenced: dict[bool, set[tuple[int, int]]] = {True: set(), False: set()}
 
-        placed = None if mesh is None else shardings(nnx.state(abstract_model(config)), mesh, SAMPLING)
+    def submit(self, request: Request) -> None:
+        """Queue a tree. Raises ValueError for one that the room cannot hold."""
+        room, size, controls = self.room, size_of(request.prompt, self.sampler.buckets), request.controls
+        controls.check()
+        slots = room.trunk if request.shared else room.suffix
+        for holds, sentence in (
+            (1 <= request.rows <= room.rows, f"{request.rows} rows are asked for, but a place has {room.rows}; ask for 1 to {room.rows}"),
+            (size.tokens <= room.prefix, f"a prompt of {len(request.prompt)} tokens does not fit {room.prefix} prefix slots; shorten it"),
+            (1 <= request.tokens <= slots - room.chunk, f"a response of {request.tokens} tokens does not fit; ask for 1 to {slots - room.chunk}"),
+            (controls.penalty == 1 or room.penalised, f"penalty is {controls.penalty}, but the engine was opened without repetition penalties"),
+        ):
+            if not holds:
+                raise ValueError(sentence)
+        self._queue.add(Waiting(request.prompt, size, self._now, request))
 
-        def load(params):
-            return jax.tree.map(lambda x: x.astype(config.dtype), params)
+    def feed(self, request: Request, row: int, piece: Tokens) -> None:
+        """Read feedback behind what a row said, and let it go on; in a shared turn, `row` is 0. Raises ValueError where it finds no room."""
+        place, size = self._at[request], size_of(piece, self.sampler.buckets)
+        one, room = place.rows[row], self.room
+        taken, slots = (place.prefix + one.count, room.prefix) if place.trunk else (one.length + one.count, room.suffix)
+        if taken + size.tokens > slots or place.trunk and place.prefix + room.trunk > slots:
+            raise ValueError(f"feedback of {len(piece)} tokens does not fit: {taken} of {slots} slots are taken; raise the cap of a feedback")
+        self._queue.add(Waiting(piece, size, self._now, request, place, row))
 
-        def start(params, given):
-            return decode_lib.prefill(nnx.merge(graphdef, params), given)
+    def release(self, request: Request, row: int) -> None:
+        """A row says nothing more. In a shared turn the whole tree ends."""
+        place = self._at[request]
+        place.rows[row].gone = True
+        if all(one.gone for one in place.rows):
+            self._places[place.index] = None
+            del self._at[request]
 
-        def append(params, cache, given):
-            return decode_lib.append(nnx.merge(graphdef, params), cache, given)
+    def stop(self, request: Request, row: int) -> None:
+        """Cut a row that speaks: no later `step` tells of this response. Then feed or release it."""
+        place = self._at[request]
+        place.rows[row].speaks = False
+        self._silenced[place.trunk].add((place.index, row))
 
-        def decode(params, cache, keys, temperature, steps):
-            model = nnx.merge(graphdef, params)
-            return decode_lib.decode(model, cache, keys, jnp.asarray(forbidden), encoder.end_id, steps, temperature)
+    def cancel(self, request: Request) -> None:
+        """Forget a tree, wherever it stands."""
+        self._queue.drop(request)
+        place = self._at.get(request)
+        for number, row in enumerate(place.rows if place else ()):
+            if row.speaks:
+                self.stop(request, number)
+            if not row.gone:
+                self.release(request, number)
 
-        self.functions = Functions(
-            load=jax.jit(load, out_shardings=placed),
-            start=jax.jit(start),
-            append=jax.jit(append, donate_argnums=1),
-            decode=jax.jit(decode, static_argnames="steps", donate_argnums=1),
-            branch=jax.jit(cache_lib.branch, static_argnames=("group", "slots")),
+    def spoken(self, request: Request, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens and log probabilities of the response that a row is at, as far as they were collected; empty before it begins."""
+        place = self._at.get(request)
+        return (place.rows[row] if place and row < len(place.rows) else Row(1, 0, 0)).said()
+
+    @property
+    def busy(self) -> bool:
+        """Whether `step` has something to do."""
+        return bool(self._flight) or self._speaking() > 0 or self._queue.readable(self._free())
+
+    def step(self) -> list[Said]:
+        """Read what waits, dispatch the next chunk, and return the responses that ended in the chunk before it."""
+        while call := self._queue.next_call(self._free(), self._speaking(), self._now):
+            self._read(call)
+        before, self._flight = self._flight, [*self._dispatch(True), *self._dispatch(False)]
+        self._now += 1
+        return [said for chunk, speakers in before for said in self._collect(chunk, speakers)]
+
+    # decoding
+
+    def _free(self) -> list[int]:
+        return [index for index, place in enumerate(self._places) if place is None]
+
+    def _speaking(self) -> int:
+        return sum(row.speaks for place in self._places if place for row in place.rows)
+
+    def _dispatch(self, trunk: bool) -> list[tuple]:
+        """A chunk of the trunks or of the rows, where somebody speaks that the chunk in flight does not cut."""
+        flying = {id(row) for _, speakers in self._flight for *_, row in speakers}
+        speakers = [
+            (place, number, row)
+            for place in self._places if place and place.trunk == trunk
+            for number, row in enumerate(place.rows)
+            if row.speaks and row.count + (self.room.chunk if id(row) in flying else 0) < place.request.tokens
+        ]  # fmt: skip
+        if not speakers:
+            return []
+        rows = self._trunk if trunk else self._rows
+        silenced = np.zeros(rows.speech.active.shape, bool)
+        for cut in self._silenced[trunk]:
+            silenced[cut] = True
+        self._silenced[trunk].clear()
+        held = max(row.length + row.count + self.room.chunk for *_, row in speakers)
+        bounds = self._prefix_bound(), self.sampler.bound(held, rows.k.shape[4])
+        filtered = any(place.request.controls.filtered for place, *_ in speakers)
+        rows, chunk = self.sampler.functions.decode(
+            self._params, self._prefix, rows, self._put(silenced), steps=self.room.chunk, bounds=bounds, filtered=filtered
         )
+        self._keep(trunk, rows)
+        self.timeline.watch("decode", chunk.count)
+        return [(chunk, speakers)]
 
-    def load(self, params):
-        """The weights that decoding reads at every token: a copy in the dtype of activations, split over the tensor axis alone, since
-        to gather the parts of fully sharded weights for every token would take longer than to read them."""
-        return self.functions.load(params)
+    def _collect(self, chunk, speakers) -> list[Said]:
+        """Take over what a chunk brought; the responses that ended in it."""
+        chunk, ended = jax.device_get(chunk), []
+        for place, number, row in speakers:
+            if row.speaks:  # it was not stopped while the chunk ran
+                count, over = int(chunk.count[place.index, number]), bool(chunk.ended[place.index, number])
+                row.add(chunk.tokens[place.index, number, :count], chunk.logprobs[place.index, number, :count])
+                if over or row.count >= place.request.tokens:
+                    row.speaks = False
+                    ended.append(Said(place.request, number, row.turn, *row.said(), over))
+        return ended
 
-    def start(self, params, prompts: Sequence[Tokens]) -> Cache:
-        """Prefill one prompt a chart. The cache holds one row a chart, with no room behind the prompt: branch next."""
-        given = self._given([[prompt] for prompt in prompts], np.zeros((len(prompts), 1), np.int32))
-        return self.functions.start(params, self._place(given))
+    def _prefix_bound(self, more: int = 0) -> int:
+        """Prefix slots that may hold something once a place holds `more`."""
+        return self.sampler.bound(max([more, *(place.prefix for place in self._places if place)]), self.room.prefix)
 
-    def branch(self, cache: Cache, group: int, slots: int) -> Cache:
-        """Open `group` rows of `slots` slots for every chart."""
-        return self.functions.branch(cache, group=group, slots=self.buckets.length(slots))
+    def _keep(self, trunk: bool, rows) -> None:
+        if trunk:
+            self._trunk = rows
+        else:
+            self._rows = rows
 
-    def append(self, params, cache: Cache, pieces: Sequence[Sequence[Tokens]]) -> Cache:
-        """Append given tokens, `pieces[b][g]`, to every row."""
-        given = self._given(pieces, jax.device_get(cache.position))
-        check_room(cache, given.tokens.shape[2])
-        return self.functions.append(params, cache, self._place(given))
+    def _put(self, x: np.ndarray):
+        """An array whose first axis is places or lanes, on the mesh."""
+        mesh = self.sampler.mesh
+        return x if mesh is None else jax.device_put(x, placement(x.shape, ("batch", *[None] * (x.ndim - 1)), mesh))
 
-    def decode(self, params, cache: Cache, keys, steps: int, temperature: float) -> tuple[Cache, Sampled]:
-        """Let every row say up to `steps` tokens. keys: PRNG keys [B, G]. The result is on the host as numpy arrays."""
-        check_room(cache, steps)
-        cache, sampled = self.functions.decode(params, cache, keys, jnp.float32(temperature), steps=steps)
-        return cache, jax.device_get(sampled)
+    # reading
 
-    def _given(self, pieces, start) -> Given:
-        """Lay out pieces [b][g] whose first tokens stand at positions `start` [B, G]."""
-        charts, rows = len(pieces), len(pieces[0])
-        images, (count, image_count, windows) = self._sizes(pieces)
-        tokens = np.full((charts, rows, count), self.encoder.pad_id, np.int32)
-        positions = np.zeros((3, charts, rows, count), np.int32)
-        valid = np.zeros((charts, rows, count), bool)
-        image_slot = np.full((charts, rows, count), -1, np.int32)
-        following = np.array(start, np.int32)
-        place = {key: index * windows * 16 for index, key in enumerate(images)}
-        for b, row in enumerate(pieces):
-            for g, piece in enumerate(row):
-                n = len(piece.ids)
-                grids = [image.grid for image in piece.images]
-                tokens[b, g, :n] = piece.ids
-                valid[b, g, :n] = True
-                positions[:, b, g, :n], following[b, g] = mrope_positions(
-                    piece.ids, grids, self.config.image_id, int(start[b, g])
-                )
-                image_slot[b, g, :n] = image_slots(piece, self.config.image_id, place)
-        vision = vision_inputs(list(images.values()), image_count, windows, windows * 16)
-        return Given(tokens, positions, valid, image_slot, following, vision)
+    def _read(self, call: list[tuple[Waiting, int] | None]) -> None:
+        """Read the tokens of one call and let the rows speak that come next."""
+        real = [lane for lane in call if lane]
+        (kind, trunk), size = real[0][0].kind, real[0][0].size
+        for item, index in real:
+            if item.place is None:
+                item.place = self._places[index] = self._at[item.request] = Place(index, item.request, 0, [Row(0, 0, 0, speaks=False)])
+        items = [(lane or real[0])[0] for lane in call]  # lanes of nobody repeat one that is somebody's
+        rows = [item.place.rows[item.row] for item in items]
+        laid = given([item.piece for item in items], [row.position + row.count for row in rows], size, self.sampler.config.image_id)
+        lanes, functions = self._lanes(kind, trunk, items, [lane is not None for lane in call]), self.sampler.functions
+        following = laid.next_position
+        if self.sampler.mesh is not None:
+            laid = jax.tree.map(jax.device_put, laid, given_places(laid, self.sampler.mesh))
+        target = self._trunk if trunk else self._rows
+        if kind == "append":
+            held = self.sampler.bound(max(row.length + row.count for row in rows), self.room.suffix)
+            bounds = self._prefix_bound(), held
+            target = functions.append(self._params, self._prefix, target, laid, lanes, bounds=bounds)
+        elif kind == "proceed":
+            bound = self._prefix_bound(max(item.place.prefix + row.count for item, row in zip(items, rows, strict=True)))
+            trunks = self._trunk.k, self._trunk.v
+            self._prefix, speech = functions.proceed(self._params, self._prefix, trunks, target.speech, laid, lanes, bound=bound)
+            target = dataclasses.replace(target, speech=speech)
+        else:
+            self._prefix, speech = functions.start(self._params, self._prefix, target.speech, laid, lanes)
+            target = dataclasses.replace(target, speech=speech)
+        self._keep(trunk, target)
+        self.timeline.watch("read", target.speech.active + 0)
+        for lane, position in zip(call, following, strict=True):
+            if lane:
+                self._go_on(kind, lane[0], int(position))
 
-    def _sizes(self, pieces) -> tuple[dict, tuple[int, int, int]]:
-        """The images of pieces [b][g] by content key, and the padded numbers Q, I, W of their layout."""
-        count = self.buckets.length(max(len(piece.ids) for row in pieces for piece in row))
-        images = unique_images([piece for row in pieces for piece in row])
-        windows = quarter_step(max((windows_needed(i.grid) for i in images.values()), default=1), self.buckets.windows)
-        return images, (count, power_of_two(len(images), self.buckets.images), windows)
+    def _go_on(self, kind: str, item: Waiting, position: int) -> None:
+        """What the host knows of rows whose next response begins at `position`, behind what was read."""
+        place, row, read = item.place, item.place.rows[item.row], len(item.piece)
+        if kind == "append":
+            place.rows[item.row] = Row(row.turn + 1, row.length + row.count + read, position)
+            self._silenced[False].discard((place.index, item.row))
+            return
+        place.prefix += row.count + read
+        count = 1 if row.turn + 1 <= item.request.shared else item.request.rows
+        place.rows = [Row(row.turn + 1, 0, position) for _ in range(count)]
+        self._silenced[place.trunk] -= {(place.index, number) for number in range(count)}
 
-    def abstract_given(self, pieces: Sequence[Sequence[Tokens]]) -> Given:
-        """The shapes, dtypes and places of what is given to the device for pieces [b][g]; reads no pixels."""
-        _, (count, image_count, windows) = self._sizes(pieces)
-        rows = (len(pieces), len(pieces[0]))
-        whole = jax.ShapeDtypeStruct((*rows, count), np.int32)
-        given = Given(
-            tokens=whole, positions=jax.ShapeDtypeStruct((3, *rows, count), np.int32),
-            valid=jax.ShapeDtypeStruct(whole.shape, np.bool_), image_slot=whole,
-            next_position=jax.ShapeDtypeStruct(rows, np.int32), vision=vision_shapes(image_count, windows, windows * 16),
-        )
-        return jax.tree.map(lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), given, self._placement(given))
-
-    def _placement(self, given: Given) -> Given:
-        """Charts and images lie over the batch axes; without a mesh jit places what it is given."""
-
-        def where(name: str, x):
-            axes = (None, "batch") if name == "positions" else ("batch",)
-            return self.mesh and placement(x.shape, axes + (None,) * (len(x.shape) - len(axes)), self.mesh)
-
-        fields = {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
-        return Given(**{name: jax.tree.map(lambda x: where(name, x), value) for name, value in fields.items()})
-
-    def _place(self, given: Given) -> Given:
-        """Put host arrays on the mesh."""
-        return given if self.mesh is None else jax.tree.map(jax.device_put, given, self._placement(given))
-
-
-def check_room(cache: Cache, count: int) -> None:
-    """Refuse to write past the last slot, which on the device would overwrite earlier tokens."""
-    slots, cursor = cache.past.suffix_k.shape[4], int(cache.cursor)
-    if cursor + count > slots:
-        raise ValueError(f"{count} more tokens do not fit: {cursor} of {slots} suffix slots are taken; branch with more slots")
-
-
-def unique_images(pieces: Sequence[Tokens]) -> dict:
-    """The images of several pieces, each once, by content key, in order of first appearance."""
-    return {image.key: image for piece in pieces for image in piece.images}
-
-
-def image_slots(piece: Tokens, image_id: int, place: dict[str, int]) -> np.ndarray:
-    """Row of the flattened image features that stands at each token: int32 [n], -1 for text.
-
-    place: first row of each image by content key.
-    """
-    slots = np.full(len(piece.ids), -1, np.int32)
-    if piece.images:
-        rows = [place[i.key] + np.arange(i.grid[0] * i.grid[1] // 4) for i in piece.images]
-        slots[np.asarray(piece.ids) == image_id] = np.concatenate(rows)
-    return slots
-
-
-@functools.partial(jax.jit, static_argnames=("rows",))
-def row_keys(seed, step, charts, turn, rows: int):
-    """PRNG keys [B, G]: fold_in of (seed, step, chart, branch, turn), so any single response can be drawn again alone.
-
-    charts: int32 [B], index of each chart in the step's batch.
-    """
-    base = jax.random.fold_in(jax.random.key(seed), step)
-
-    def one(chart, branch):
-        return jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(base, chart), branch), turn)
-
-    return jax.vmap(lambda chart: jax.vmap(lambda row: one(chart, row))(jnp.arange(rows)))(charts)
+    def _lanes(self, kind: str, trunk: bool, items: list[Waiting], real: list[bool]) -> Lanes:
+        """The items of a call, one a lane, as the device is told."""
+        share, width = self.room.places // self.sampler.shards, 1 if trunk else self.room.rows
+        rows, speak = [item.place.rows[item.row] for item in items], np.zeros((len(items), width), bool)
+        for a, item in enumerate(items):
+            speak[a, slice(item.row, item.row + 1) if kind == "append" else slice(1 if trunk else item.request.rows)] = True
+        identity = [(*item.request.identity, row.turn + 1) for item, row in zip(items, rows, strict=True)]
+        begin = [0 if kind == "append" else item.place.prefix for item in items]
+        controls = [item.request.controls for item in items]
+        lanes = Lanes(
+            place=np.array([item.place.index % share for item in items], np.int32), row=np.array([item.row for item in items], np.int32),
+            real=np.array(real), offset=np.array([b + row.length + row.count for b, row in zip(begin, rows, strict=True)], np.int32),
+            folded=np.array([row.count for row in rows], np.int32), rows=speak,
+            left=np.array([item.request.tokens for item in items], np.int32), identity=np.array(identity, np.int32),
+            controls=Controls(*[
+                np.array([getattr(one, field.name) for one in controls], np.int32 if field.name == "top_k" else np.float32)
+                for field in dataclasses.fields(Controls)
+            ]),
+        )  # fmt: skip
+        return jax.tree.map(self._put, lanes)

@@ -4,7 +4,7 @@ The first two have backends, `Config.attention`: 'xla' everywhere, 'splash' (jax
 bfloat16, 'splash_interpret' (the TPU kernel run step by step on any machine, for tests), 'auto' for what the platform is best at.
 Values and gradients are those of one softmax over what a token sees, whichever runs.
 
-Axes: B rows, G branches (trajectories of a group), S tokens (queries), Q new tokens, P prefix, K key/value heads, R query heads per
+Axes: B rows, G branches (trajectories of a group), S tokens (queries), Q new tokens, E recent tokens, P prefix, K key/value heads, R query heads per
 key/value head, N heads, H head size, I images, W windows, T slots of a window.
 """
 
@@ -29,13 +29,16 @@ Attend = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Past:
-    """What the new tokens of `extend` can see: the shared prefix of a row and the suffix of each branch. P or S may be 0.
+    """What the new tokens of `extend` can see: the shared prefix of a row, the suffix of each branch, and what the branch said since
+    its suffix was last written. P or S may be 0, and nothing may be recent.
 
     Attributes:
       prefix_k, prefix_v: [L, B, K, P, H], once per row, not per branch.
       prefix_valid: bool [B, P].
       suffix_k, suffix_v: [L, B, G, K, S, H].
       suffix_valid: bool [B, G, S].
+      recent_k, recent_v: [L, B, G, K, E, H] or None.
+      recent_valid: bool [B, G, E] or None.
     """
 
     prefix_k: jax.Array
@@ -44,6 +47,14 @@ class Past:
     suffix_k: jax.Array
     suffix_v: jax.Array
     suffix_valid: jax.Array
+    recent_k: jax.Array | None = None
+    recent_v: jax.Array | None = None
+    recent_valid: jax.Array | None = None
+
+    def caches(self) -> dict[str, jax.Array]:
+        """The fields that have an axis of layers."""
+        names = ('prefix_k', 'prefix_v', 'suffix_k', 'suffix_v', 'recent_k', 'recent_v')
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
 def empty_past(layers: int, rows: int, branches: int, kv_heads: int, head_dim: int, dtype: jnp.dtype) -> Past:
@@ -145,7 +156,7 @@ def _filling(size: int, backend: str) -> int:
 def appended_attention(q: jax.Array, k: jax.Array, v: jax.Array, past: Past, valid: jax.Array) -> jax.Array:
     """New tokens see the valid prefix of their row, the valid suffix of their branch, and valid new tokens up to themselves.
 
-    The three parts stand under one softmax: their scores share one maximum and one sum, so values and gradients are those
+    All parts stand under one softmax: their scores share one maximum and one sum, so values and gradients are those
     of the concatenated scores, and neither the prefix is repeated over branches nor any cache copied to concatenate.
     Many new tokens (a prompt, feedback) go in blocks, so that the scores of one block are held at a time.
 
@@ -172,6 +183,8 @@ def _appended_block(q: jax.Array, k: jax.Array, v: jax.Array, past: Past, valid:
     q = (q * q.shape[-1] ** -0.5).transpose(0, 1, 3, 4, 2, 5)  # [B, G, K, R, C, H]
     causal = (jnp.arange(k.shape[3]) <= start + jnp.arange(q.shape[4])[:, None]) & valid[:, :, None, :]  # [B, G, C, Q]
     parts = [(_scores(q, k), causal[:, :, None, None], v)]
+    if past.recent_k is not None:
+        parts.append((_scores(q, past.recent_k), past.recent_valid[:, :, None, None, None], past.recent_v))
     if past.suffix_k.shape[3]:
         parts.append((_scores(q, past.suffix_k), past.suffix_valid[:, :, None, None, None], past.suffix_v))
     if past.prefix_k.shape[2]:

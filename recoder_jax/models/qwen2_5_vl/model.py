@@ -16,6 +16,8 @@ K key/value heads, H head size, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -71,7 +73,7 @@ class Qwen2_5_VL(nnx.Module):
         return self.text.hidden(x, positions, segment, prefix)
 
     def extend(
-        self, x: jax.Array, positions: jax.Array, past: Past, valid: jax.Array
+        self, x: jax.Array, positions: jax.Array, past: Past, valid: jax.Array, view: Callable[[Past], Past] = lambda past: past
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """New tokens after a cache, as in sampling: prefill (P = S = 0), appended feedback, one decoded token (Q = 1).
 
@@ -82,11 +84,13 @@ class Qwen2_5_VL(nnx.Module):
           positions: int32 [3, B, G, Q].
           past: the cache; it is not changed.
           valid: bool [B, G, Q], False for padding among the new tokens.
+          view: what of one layer of the past the tokens see, in the layer loop so that no whole cache is copied: some of its rows, or
+            its first slots.
 
         Returns:
           [B, G, Q, D] after the final norm, and the keys and values [L, B, G, K, Q, H] that the caller writes to its cache.
         """
-        return self.text.extend(x, positions, past, valid)
+        return self.text.extend(x, positions, past, valid, view)
 
     def logits(self, x: jax.Array) -> jax.Array:
         """Logits [..., V] in float32 of hidden states [..., D]."""

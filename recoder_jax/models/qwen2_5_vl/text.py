@@ -7,6 +7,7 @@ H head size, V vocabulary, P prefix.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -108,7 +109,7 @@ class Decoder(nnx.Module):
         return rms_norm(x, self.norm, self.config.text.eps)
 
     def extend(
-        self, x: jax.Array, positions: jax.Array, past: Past, valid: jax.Array
+        self, x: jax.Array, positions: jax.Array, past: Past, valid: jax.Array, view: Callable[[Past], Past] = lambda past: past
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """See `Qwen2_5_VL.extend`. The past is read, layer by layer, and never written here."""
         cos, sin = self._rotary(positions)
@@ -116,12 +117,11 @@ class Decoder(nnx.Module):
 
         def body(x, layer):
             weights, caches = layer
-            one = dataclasses.replace(past, **caches)
+            one = view(dataclasses.replace(past, **caches))
             x, k, v = nnx.merge(graphdef, weights).extend(x, cos, sin, one, valid)
             return x, (k, v)
 
-        caches = {name: getattr(past, name) for name in ('prefix_k', 'prefix_v', 'suffix_k', 'suffix_v')}
-        x, (k, v) = jax.lax.scan(body, x, (state, caches), unroll=self.config.unroll)
+        x, (k, v) = jax.lax.scan(body, x, (state, past.caches()), unroll=self.config.unroll)
         return rms_norm(x, self.norm, self.config.text.eps), k, v
 
     def logits(self, x: jax.Array) -> jax.Array:

@@ -1,0 +1,158 @@
+"""The host's side of a rollout, on threads of its own: from a response to its program, its execution, its feedback and its reward."""
+
+import contextlib
+import dataclasses
+import queue
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+
+from recoder_jax.charts.chart import Chart
+from recoder_jax.charts.goldens import Goldens
+from recoder_jax.charts.sandbox import Execution, Sandbox
+from recoder_jax.dialogue.encoder import Encoder, Tokens, bounded_feedback
+from recoder_jax.dialogue.response import Response, parse_response
+from recoder_jax.dialogue.turns import Prompts
+from recoder_jax.rewards.judgement import PendingJudgement
+from recoder_jax.rewards.mixture import Mixture, Reward
+from recoder_jax.rollout.trajectory import Turn
+from recoder_jax.sampling.engine import Said
+from recoder_jax.sampling.timeline import Timeline
+
+THREADS = 2  # parse, lay out feedback, score; programs run in processes of their own
+
+
+@dataclasses.dataclass(frozen=True)
+class Speaker:
+    """The user of the dialogues. turns: of a dialogue. limit: tokens of a feedback, image included."""
+
+    encoder: Encoder
+    prompts: Prompts
+    turns: int
+    limit: int
+
+    def feedback(self, execution: Execution, response: Response, ended: bool) -> Tokens:
+        """Tokens between a response and the next one; they close a response that was cut."""
+        log = execution.log if response.program is not None else "no python block found in the response"
+        end = Tokens(np.array([] if ended else [self.encoder.end_id], np.int32))
+        return end + bounded_feedback(self.encoder, execution.render, log, self.prompts, self.limit - len(end))
+
+
+@dataclasses.dataclass(eq=False)
+class Heard:
+    """A response on its way. execution, feedback, judgement, reward: None until they are there, or where there are none."""
+
+    said: Said
+    chart: Chart
+    response: Response
+    execution: Execution | None = None
+    feedback: Tokens | None = None
+    judgement: PendingJudgement | None = None
+    reward: Reward | None = None
+
+    def turn(self) -> Turn:
+        said = self.said
+        return Turn(said.turn, said.tokens, said.logprobs, said.ended, self.response, self.execution, self.reward, self.feedback)
+
+
+class Host:
+    """Takes responses over with `hear` and gives them back with `heard` as their programs end. Rewards follow: a judge is asked as soon as
+    there is a render, and waited for in `finish`. A failure on a thread is raised by `heard` or `finish`."""
+
+    def __init__(self, speaker: Speaker, sandbox: Sandbox, reward: Mixture | None, goldens: Goldens, timeline: Timeline):
+        self._speaker, self._sandbox, self._reward, self._goldens, self._timeline = speaker, sandbox, reward, goldens, timeline
+        self._pool, self._ready = ThreadPoolExecutor(THREADS), queue.SimpleQueue()
+        self._executing: dict[str, Future[Execution]] = {}  # golden programs
+        self._all: list[Heard] = []
+        self.programs = 0
+
+    def __enter__(self) -> "Host":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def meet(self, chart: Chart) -> None:
+        """Execute a chart's golden program where rewards need it and nobody met it before."""
+        if self._reward is not None and chart.program not in self._goldens and chart.program not in self._executing:
+            self._executing[chart.program] = self._execute(chart.program)
+
+    def hear(self, said: Said, chart: Chart) -> None:
+        """Take a response over."""
+        self._do(self._begin, said, chart)
+
+    def heard(self, wait: bool) -> list[tuple[Said, Tokens | None]]:
+        """Responses whose programs have ended, with the feedback that follows, None after the last turn. wait: for at least one."""
+        found = []
+        while wait and not found or not self._ready.empty():
+            item = self._ready.get()
+            if isinstance(item, BaseException):
+                raise item
+            found.append((item.said, item.feedback))
+        return found
+
+    def finish(self) -> dict[tuple[int, int, int], Turn]:
+        """All turns by (chart, row, number), rewarded."""
+        for heard in self._all:
+            if isinstance(heard.judgement, Future):
+                heard.judgement.result()
+        self._pool.shutdown()
+        self.heard(wait=False)
+        for heard in self._all:
+            if heard.reward is None and self._reward is not None:
+                self._score(heard)
+        return {(heard.said.request.identity[2], heard.said.row, heard.said.turn): heard.turn() for heard in self._all}
+
+    def _do(self, function, *arguments) -> None:
+        """Run on a thread; what goes wrong there comes out of `heard`."""
+
+        def run():
+            try:
+                function(*arguments)
+            except BaseException as error:
+                self._ready.put(error)
+
+        with contextlib.suppress(RuntimeError):  # the pool is shut: the rollout ended early, or `finish` does what is left
+            self._pool.submit(run)
+
+    def _execute(self, program: str) -> Future[Execution]:
+        began, future = time.perf_counter(), self._sandbox.submit(program)
+        future.add_done_callback(lambda _: self._timeline.note("execute", began))
+        self.programs += 1
+        return future
+
+    def _begin(self, said: Said, chart: Chart) -> None:
+        heard = Heard(said, chart, parse_response(self._speaker.encoder.decode(said.tokens)))
+        self._all.append(heard)
+        future = self._execute(heard.response.program or "")
+        future.add_done_callback(lambda future: self._do(self._answer, heard, future))
+
+    def _answer(self, heard: Heard, future: Future[Execution]) -> None:
+        """Lay out the feedback, then ask the judge and score what needs no waiting."""
+        heard.execution = future.result()
+        if heard.said.turn < self._speaker.turns:
+            heard.feedback = self._speaker.feedback(heard.execution, heard.response, heard.said.ended)
+        if self._reward is not None:
+            began = time.perf_counter()
+            heard.judgement = self._reward.ask(heard.chart.image, heard.execution)
+        self._ready.put(heard)
+        if self._reward is None:
+            return
+        if heard.judgement is None:
+            self._score(heard)
+        elif isinstance(heard.judgement, Future):
+            heard.judgement.add_done_callback(lambda _: self._timeline.note("judge", began))
+            heard.judgement.add_done_callback(lambda _: self._do(self._score, heard))
+
+    def _score(self, heard: Heard) -> None:
+        judgement = heard.judgement and heard.judgement.result()
+        chart, golden = heard.chart, self._golden(heard.chart.program)
+        heard.reward = self._reward(heard.response, heard.execution, golden, judgement, chart.image, chart.program)
+
+    def _golden(self, program: str) -> Execution:
+        """The golden execution; one that fails is tried once more."""
+        if program not in self._goldens:
+            golden = self._executing[program].result()
+            self._goldens[program] = golden if golden.ok else self._sandbox.execute(program)
+        return self._goldens[program]

@@ -1,0 +1,172 @@
+"""The jitted functions of sampling, and the sizes of what they work on.
+
+Axes: A lanes, C places, R rows of a place, V vocabulary.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from recoder_jax.dialogue.encoder import Encoder
+from recoder_jax.models.qwen2_5_vl.config import Config
+from recoder_jax.models.qwen2_5_vl.model import abstract_model
+from recoder_jax.sampling import cache as cache_lib
+from recoder_jax.sampling import decode as decode_lib
+from recoder_jax.sampling.buckets import power_of_two, quarter_step
+from recoder_jax.sampling.cache import Prefix, Rows
+from recoder_jax.sampling.layout import Buckets
+from recoder_jax.sharding import SAMPLING, shardings
+
+
+@dataclasses.dataclass(frozen=True)
+class Room:
+    """Sizes of a cache. places: trees side by side. rows: of each. prefix, suffix, trunk: slots, trunk 0 where no turn is shared. lanes:
+    prompts or feedbacks read in one call. chunk: tokens decoded in one call. penalised: whether a row may have a repetition penalty."""
+
+    places: int
+    rows: int
+    prefix: int
+    suffix: int
+    trunk: int = 0
+    lanes: int = 1
+    chunk: int = 16
+    penalised: bool = False
+
+    def bytes(self, config: Config) -> int:
+        """Of keys and values, on all devices together."""
+        text, slots = config.text, self.prefix + self.rows * self.suffix + self.trunk
+        return 2 * text.layers * text.kv_heads * text.head_dim * jnp.dtype(config.dtype).itemsize * self.places * slots
+
+
+def room_for(
+    places: int, rows: int, turns: int, shared: int, prompt: int, response: int, feedback: int, lanes: int, chunk: int, buckets: Buckets,
+    penalised: bool = False,
+) -> Room:
+    """The room of trees whose first `shared` turns of `turns` are said once and the others by each row. prompt, response, feedback: most
+    tokens of each; what is read is padded, so a piece that is read last needs room for its padding."""
+    padded, own = quarter_step(feedback, buckets.tokens), turns - shared
+    trunk = _even(response + chunk) if shared else 0
+    before = prompt + (shared - 1) * (response + feedback)  # what stands in the prefix when the last shared turn is folded
+    prefix = max(quarter_step(prompt, buckets.tokens), before + max(trunk, response + padded) if shared else 0)
+    said = own * response + (own - 1) * feedback
+    suffix = max(said + chunk, said - response - feedback + padded if own > 1 else 0)
+    return Room(places, rows, _even(prefix), _even(suffix), trunk, lanes, chunk, penalised)
+
+
+def _even(slots: int) -> int:
+    """A multiple of 8, the sublanes of a TPU's tile."""
+    return -(-slots // 8) * 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Functions:
+    """load(params); start(params, prefix, speech, given, lanes); proceed(params, prefix, trunk, speech, given, lanes, bound);
+    append(params, prefix, rows, given, lanes, bounds); decode(params, prefix, rows, silenced, steps, bounds, filtered).
+
+    All but `load` take over what they return changed. See `sampling.decode` for what they do."""
+
+    load: Callable
+    start: Callable
+    proceed: Callable
+    append: Callable
+    decode: Callable
+
+
+class Sampler:
+    """A policy as it is sampled from, with the parameters given at each call: those that `load` makes of a policy's.
+
+    Built once; the jitted functions keep their compilations for as long as the sampler lives.
+    """
+
+    def __init__(self, graphdef, config: Config, encoder: Encoder, buckets: Buckets = Buckets(), mesh=None):
+        self.config, self.encoder, self.buckets, self.mesh = config, encoder, buckets, mesh
+        self.functions = functions_of(graphdef, config, encoder, mesh)
+
+    def load(self, params):
+        """The weights that decoding reads at every token: a copy in the dtype of activations, split over the tensor axis alone, since
+        to gather the parts of fully sharded weights for every token would take longer than to read them."""
+        return self.functions.load(params)
+
+    @property
+    def compilations(self) -> int:
+        """Shapes compiled so far."""
+        functions = (getattr(self.functions, field.name) for field in dataclasses.fields(Functions))
+        return sum(function._cache_size() for function in functions)
+
+    @property
+    def shards(self) -> int:
+        """Devices over which places and lanes lie."""
+        return 1 if self.mesh is None else self.mesh.shape["data"] * self.mesh.shape["fsdp"]
+
+    def bound(self, used: int, slots: int) -> int:
+        """Slots that a call reads where `used` of `slots` may hold something."""
+        return min(slots, power_of_two(used, self.buckets.slots))
+
+    def caches(self, room: Room) -> tuple[Prefix, Rows | None, Rows]:
+        """Empty prefixes, trunks and rows, placed."""
+        return tuple(jax.jit(make, out_shardings=where)() if make else None for make, where in self._makers(room))
+
+    def abstract_caches(self, room: Room) -> tuple[Prefix, Rows | None, Rows]:
+        """Their shapes and places."""
+        def shapes(make, where):
+            made = jax.eval_shape(make)
+            if where is None:
+                return made
+            return jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), made, where)
+
+        return tuple(shapes(make, where) if make else None for make, where in self._makers(room))
+
+    def _makers(self, room: Room) -> list[tuple]:
+        """(what makes it, where its arrays go) of prefixes, trunks and rows."""
+        text, dtype = self.config.text, jnp.dtype(self.config.dtype)
+        sizes = (text.layers, room.places)
+
+        def prefix():
+            return cache_lib.empty_prefix(*sizes, text.kv_heads, room.prefix, text.head_dim, dtype)
+
+        def rows(count, slots):
+            seen = text.vocab if room.penalised else 0
+            return lambda: cache_lib.empty_rows(*sizes, count, text.kv_heads, slots, text.head_dim, text.hidden, seen, dtype)
+
+        def placed(specs):
+            return None if self.mesh is None else jax.tree.map(lambda one: jax.NamedSharding(self.mesh, one), specs)
+
+        of_rows = placed(cache_lib.rows_specs())
+        return [
+            (prefix, placed(cache_lib.prefix_specs())), (rows(1, room.trunk) if room.trunk else None, of_rows), (rows(room.rows, room.suffix), of_rows)
+        ]
+
+
+def functions_of(graphdef, config: Config, encoder: Encoder, mesh) -> Functions:
+    """Jitted once for a policy."""
+    forbidden = np.zeros(config.text.vocab, bool)
+    forbidden[encoder.forbidden_ids(config.text.vocab)] = True
+    placed = None if mesh is None else shardings(nnx.state(abstract_model(config)), mesh, SAMPLING)
+
+    def load(params):
+        return jax.tree.map(lambda x: x.astype(config.dtype), params)
+
+    def start(params, prefix, speech, given, lanes):
+        return decode_lib.start(nnx.merge(graphdef, params), prefix, speech, given, lanes)
+
+    def proceed(params, prefix, trunk, speech, given, lanes, bound):
+        return decode_lib.proceed(nnx.merge(graphdef, params), prefix, trunk, speech, given, lanes, bound)
+
+    def append(params, prefix, rows, given, lanes, bounds):
+        return decode_lib.append(nnx.merge(graphdef, params), prefix, rows, given, lanes, bounds)
+
+    def decode(params, prefix, rows, silenced, steps, bounds, filtered):
+        model = nnx.merge(graphdef, params)
+        return decode_lib.decode(model, prefix, rows, silenced, jnp.asarray(forbidden), encoder.end_id, steps, bounds, filtered)
+
+    return Functions(
+        load=jax.jit(load, out_shardings=placed),
+        start=jax.jit(start, donate_argnums=(1, 2)),
+        proceed=jax.jit(proceed, static_argnames="bound", donate_argnums=(1, 3)),
+        append=jax.jit(append, static_argnames="bounds", donate_argnums=2),
+        decode=jax.jit(decode, static_argnames=("steps", "bounds", "filtered"), donate_argnums=2),
+    )

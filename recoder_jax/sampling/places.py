@@ -1,0 +1,148 @@
+"""What the host knows of the trees on their places, and of the tokens that wait to be read for them."""
+
+import collections
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from recoder_jax.dialogue.encoder import Tokens
+from recoder_jax.sampling.drawing import Controls
+from recoder_jax.sampling.layout import Size
+
+PATIENCE = 8  # chunks after which waiting tokens are read though their call is not full
+
+
+@dataclasses.dataclass(eq=False)
+class Request:
+    """A tree to be said. identity: seed, step and chart. tokens: cap of a response. rows: branches; shared: turns said once before them."""
+
+    prompt: Tokens
+    identity: tuple[int, int, int]
+    tokens: int
+    rows: int = 1
+    shared: int = 0
+    controls: Controls = Controls()
+
+
+@dataclasses.dataclass(eq=False)
+class Row:
+    """A row and the response it is at.
+
+    turn: from 1. length: suffix slots taken before the response. position: M-RoPE position of its first token. tokens, logprobs: of it, by
+    chunk, `count` of them. speaks: is not known to have ended. gone: says nothing more.
+    """
+
+    turn: int
+    length: int
+    position: int
+    speaks: bool = True
+    gone: bool = False
+    tokens: list[np.ndarray] = dataclasses.field(default_factory=list)
+    logprobs: list[np.ndarray] = dataclasses.field(default_factory=list)
+    count: int = 0
+
+    def add(self, tokens: np.ndarray, logprobs: np.ndarray) -> None:
+        self.tokens.append(tokens)
+        self.logprobs.append(logprobs)
+        self.count += len(tokens)
+
+    def said(self) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens int32 [n] and log probabilities float32 [n] of the response so far."""
+        nothing = np.zeros(0, np.int32), np.zeros(0, np.float32)
+        return np.concatenate([nothing[0], *self.tokens]), np.concatenate([nothing[1], *self.logprobs])
+
+
+@dataclasses.dataclass(eq=False)
+class Place:
+    """A tree where it is played. prefix: slots taken. rows: the trunk alone while turns are shared."""
+
+    index: int
+    request: Request
+    prefix: int
+    rows: list[Row]
+
+    @property
+    def trunk(self) -> bool:
+        return self.rows[0].turn <= self.request.shared
+
+
+@dataclasses.dataclass(eq=False)
+class Waiting:
+    """Tokens to be read: a prompt, which has no place yet, or feedback for a row. since: chunk at which they came."""
+
+    piece: Tokens
+    size: Size
+    since: int
+    request: Request
+    place: Place | None = None
+    row: int = 0
+
+    @property
+    def kind(self) -> tuple[str, bool]:
+        """Which function reads them, and whether the trunk speaks next."""
+        shared = self.request.shared
+        if self.place is None:
+            return "start", shared > 0
+        if self.place.trunk:
+            return "proceed", self.place.rows[0].turn < shared
+        return "append", False
+
+
+class Queue:
+    """Waiting tokens, and which of them are read next.
+
+    A call reads tokens of one kind and one padded size. Each lane lies on some devices and serves places of these only: lanes and places
+    are split evenly over `shards`.
+    """
+
+    def __init__(self, lanes: int, places: int, shards: int):
+        self._lanes, self._each, self._share = lanes, lanes // shards, places // shards
+        self._waiting: list[Waiting] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, item: Waiting) -> None:
+        self._waiting.append(item)
+
+    def drop(self, request: Request) -> None:
+        self._waiting = [item for item in self._waiting if item.request is not request]
+
+    def readable(self, free: Sequence[int]) -> bool:
+        """Whether something could be read, given the free places."""
+        return any(item.place is not None or free for item in self._waiting)
+
+    def next_call(self, free: Sequence[int], speaking: int, now: int) -> list[tuple[Waiting, int] | None]:
+        """What a call reads: for each lane an item and its place, or nothing. Empty where no call is worth it: one is, when it is full, when
+        as many wait as rows speak, when it has all prompts of its size, or when one waited long."""
+        best, order = [], None
+        for call, all_prompts in self._calls(list(free)):
+            items = [lane[0] for lane in call if lane]
+            late = min(item.since for item in items) + PATIENCE <= now
+            worth = late or all_prompts or len(items) >= min(self._lanes, max(1, speaking))
+            if worth and (order is None or (late, len(items)) > order):
+                best, order = call, (late, len(items))
+        chosen = {id(lane[0]) for lane in best if lane}
+        self._waiting = [item for item in self._waiting if id(item) not in chosen]
+        return best
+
+    def _calls(self, free: list[int]) -> list[tuple[list[tuple[Waiting, int] | None], bool]]:
+        """All calls that could be made, as full as they get, in order of waiting, and whether one takes all prompts of its size. Each could
+        take any of the free places."""
+        calls, places, waiting = {}, {}, collections.Counter()
+        for item in self._waiting:
+            key = item.kind, item.size
+            waiting[key] += 1
+            lanes = calls.setdefault(key, [None] * self._lanes)
+            left = places.setdefault(key, list(free))
+            for index in left if item.place is None else [item.place.index]:
+                first = index // self._share * self._each
+                lane = next((n for n in range(first, first + self._each) if lanes[n] is None), None)
+                if lane is not None:
+                    lanes[lane] = item, index
+                    if item.place is None:
+                        left.remove(index)
+                    break
+        found = [(key, lanes, sum(lane is not None for lane in lanes)) for key, lanes in calls.items()]
+        return [(lanes, key[0][0] == "start" and count == waiting[key]) for key, lanes, count in found if count]
