@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import types
 
 import jax
 import numpy as np
@@ -14,6 +15,8 @@ from recoder_jax.learning.step import initial_state, place
 from recoder_jax.models.qwen2_5_vl.config import preset
 from recoder_jax.planning import hlo, steps
 from recoder_jax.planning.compiling import held_bytes, refused_memory
+from recoder_jax.sampling.engine import Engine
+from recoder_jax.sampling.places import Request
 
 SFT = ["--config.model.unroll=1", "--config.batch.rows=4", "--config.batch.size=4", "--config.batch.least_images=4"]
 RL = ["--config.model.unroll=1", "--config.rollout.charts=2", "--config.batch.size=2", "--config.rollout.group=2", "--config.rollout.response_tokens=32"]
@@ -50,13 +53,44 @@ def test_the_planned_update_is_the_program_of_a_real_one(file, overrides):
     assert real.as_text() == lowered.as_text()
 
 
-def test_what_the_sampler_is_given_has_the_planned_shapes():
-    _, planned = planned_step("stage1_shared_first_turn", RL)
+@pytest.mark.parametrize("overrides", [[], ["--config.rollout.branch_turn=1"]])
+def test_the_planned_rollout_is_made_of_the_programs_of_a_real_one(monkeypatch, overrides):
+    """Every call of the engine has the shapes, dtypes and places of a planned step."""
+    config, planned = planned_step("stage1_shared_first_turn", [*RL, *overrides])
+    planned_calls, real_calls = {}, {}
+    signature = lambda arguments: [(x.shape, np.dtype(x.dtype)) for x in jax.tree.leaves(arguments)]  # noqa: E731
+    monkeypatch.setattr(steps, "compile_step", lambda function, arguments, *_, **static: stand_in(planned_calls, function, arguments))
+
+    def stand_in(calls, function, arguments):
+        calls[function.__name__] = signature(list(arguments.values()))
+        return types.SimpleNamespace(result=jax.eval_shape(lambda x: jax.tree.map(lambda a: a.astype(config.model.dtype), x), arguments["parameters"]))
+
     rollout = steps.Rollout(planned, beside=0)
-    pieces = [[rollout.pieces.fresh(rollout.pieces.feedback) for _ in range(3)] for _ in range(2)]
-    real = rollout.sampler._place(rollout.sampler._given(pieces, np.zeros((2, 3), np.int32)))
-    for one, other in zip(jax.tree.leaves(real), jax.tree.leaves(rollout.sampler.abstract_given(pieces)), strict=True):
-        assert (one.shape, one.dtype, one.sharding) == (other.shape, other.dtype, other.sharding)
+    names = [step.name for step in rollout.steps()]
+    functions = rollout.sampler.functions
+
+    def noted(function):
+        def call(*arguments, **static):
+            real_calls[function.__name__] = signature(arguments)
+            return function(*arguments, **static)
+
+        return call
+
+    rollout.sampler.functions = dataclasses.replace(functions, **{
+        name: noted(getattr(functions, name)) for name in ("start", "proceed", "append", "decode")
+    })  # fmt: skip
+    params = functions.load(factory.initial_params(config, planned.policy, planned.mesh))
+    engine = Engine(rollout.sampler, params, rollout.room)
+    request = Request(rollout.pieces.prompt, (0, 0, 0), 4, rollout.plan.group, rollout.shared)
+    engine.submit(request)
+    while engine.busy:
+        for said in engine.step():
+            if said.turn < rollout.plan.turns:
+                engine.feed(request, said.row, rollout.pieces.feedback)
+            else:
+                engine.release(request, said.row)
+    assert real_calls == {name: shapes for name, shapes in planned_calls.items() if name != "load"}
+    assert ("read feedback" in names) == bool(overrides) and ("read shared feedback" in names) != bool(overrides)
 
 
 def test_argument_bytes_are_those_of_the_shards():
@@ -73,12 +107,12 @@ def test_the_rollout_of_a_config_is_planned_for_local_devices(capsys):
     arguments = ["--config=configs/tiny/stage1_shared_first_turn.py", *RL, "--json", "--only=sample"]
     assert plan.main(arguments) == 0
     said = json.loads(capsys.readouterr().out)
-    assert [step["name"] for step in said["steps"]] == ["load", "prefill", "branch 1", "decode 1", "append 1", "branch 2", "decode 2"]
+    assert [step["name"] for step in said["steps"]] == ["load", "read prompts", "decode shared", "read shared feedback", "decode"]
     by_name = {step["name"]: step for step in said["steps"]}
-    assert by_name["decode 2"]["tokens"] == 4 and by_name["decode 2"]["runs"] == 32
-    assert by_name["decode 2"]["traffic"]["open_loops"] == 1
-    slots = by_name["decode 2"]["held_bytes"]["cache"] - by_name["decode 1"]["held_bytes"]["cache"]
-    assert slots > 0 and by_name["prefill"]["rule_flops"] > by_name["decode 1"]["rule_flops"]
+    assert by_name["decode"]["tokens"] == 4 and by_name["decode"]["runs"] == 32
+    assert by_name["decode"]["traffic"]["open_loops"] == 1
+    slots = by_name["decode"]["held_bytes"]["cache"] - by_name["decode shared"]["held_bytes"]["cache"]
+    assert slots > 0 and by_name["read prompts"]["rule_flops"] > by_name["decode shared"]["rule_flops"]
 
 
 @needs_libtpu

@@ -57,7 +57,7 @@ def kill_after(arguments, environment, run, lines):
 def content(run):
     """Everything a run leaves that does not depend on the clock: metrics, dialogues, parameters."""
     lines = [json.loads(line) for line in (Path(run) / "metrics.jsonl").read_text().splitlines()]
-    metrics = [{k: v for k, v in line.items() if not k.startswith(("time/", "throughput/"))} for line in lines]
+    metrics = [{k: v for k, v in line.items() if not k.startswith(("time/", "throughput/", "process/"))} for line in lines]
     rollouts = {path.name: path.read_text() for path in sorted((Path(run) / "rollouts").glob("*.jsonl"))}
     config = factory.config_of_run(run, load("configs/tiny/evaluate.py"))
     _, params = factory.trained_policy(run, config, factory.one_device())

@@ -1,24 +1,28 @@
-"""The steps of a config, compiled: the update, and for RL every device function of a rollout in the order of `rollout.play`.
+"""The steps of a config, compiled: the update, and for RL every device function of a rollout.
 
 What is compiled is what runs: the jitted functions come from the constructors that `train` uses, the abstract batch from the code that
-packs real ones, the cache from the shardings that the compiler chose for the function before.
+packs real ones, the cache and what is read from the code that the engine lays them out with.
 """
 
 import dataclasses
 from collections.abc import Iterator
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from recoder_jax import factory, train
+from recoder_jax.dialogue.encoder import Tokens
 from recoder_jax.learning.batch import Batch, Tree, abstract_batch, strand
 from recoder_jax.learning.flops import forward_flops, training_flops
 from recoder_jax.learning.step import batch_shardings
 from recoder_jax.planning.compiling import Compiled, compile_step, held_bytes
 from recoder_jax.planning.kernels import Shares, image_share, shares
 from recoder_jax.planning.stand_ins import stand_ins, trees_of
-from recoder_jax.sampling.engine import row_keys
+from recoder_jax.rollout.play import room_of
+from recoder_jax.sampling.cache import Rows, lanes_shapes
+from recoder_jax.sampling.layout import given_places, given_shapes, size_of
+from recoder_jax.sharding import placement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,38 +88,34 @@ def update(plan: Planned, batch: Batch, trees: list[Tree]) -> Step:
 
 
 class Rollout:
-    """The device functions of a rollout of `rollout.charts` charts. beside: bytes a chip that a rollout finds in memory."""
+    """The device functions of a rollout, with every slot of the cache in use. beside: bytes a chip that a rollout finds in memory."""
 
     def __init__(self, plan: Planned, beside: int):
         self.config, self.sizes, self.mesh, self.beside = plan.config, plan.policy.config, plan.mesh, beside
-        self.trained = plan.learner.abstract.params
-        self.params = None  # what `load` makes of them
+        self.trained, self.params = plan.learner.abstract.params, None  # what `load` makes of them
         self.sampler = factory.sampler_of(plan.policy, plan.mesh, plan.config.batch.least_windows)
-        self.pieces = stand_ins(plan.config, plan.policy.encoder)
-        self.charts = plan.config.rollout.charts
-        self.times = plan.config.batch.size // self.charts
+        self.pieces, self.plan = stand_ins(plan.config, plan.policy.encoder), factory.plan_of(plan.config)
+        self.room = room_of(self.sampler, factory.slots_of(plan.config), self.plan, len(self.pieces.prompt), plan.config.batch.size)
+        self.prefix, self.trunk, self.rows = self.sampler.abstract_caches(self.room)
+        self.trees, self.shared = plan.config.batch.size, self.plan.branch_turn - 1
 
     def steps(self) -> Iterator[Step]:
-        """In the order of `Player.play`."""
-        plan, functions, rows, seen = factory.plan_of(self.config), self.sampler.functions, 1, len(self.pieces.prompt)
+        """In the order in which a tree meets them."""
+        functions, room, plan, own = self.sampler.functions, self.room, self.plan, self.plan.turns - self.shared
         yield self.load()
-        step, cache = self.given("prefill", functions.start, {}, [[self.pieces.fresh(self.pieces.prompt)] for _ in range(self.charts)], 0)
-        yield step
-        for turn in range(1, plan.turns + 1):
-            if turn in (1, plan.branch_turn):
-                rows, slots = plan.opened(turn, self.sampler.buckets.length(plan.feedback_tokens))
-                slots = self.sampler.buckets.length(slots)
-                compiled = compile_step(functions.branch, {"cache": cache}, group=rows, slots=slots)
-                yield Step(f"branch {turn}", self.times, 0, 0.0, self.beside + held_bytes(self.params), compiled)
-                cache = self.cache_of(compiled, compiled.result)
-            step, cache = self.decode(turn, cache, rows, seen)
-            yield step
-            seen += plan.response_tokens
-            if turn < plan.turns:
-                pieces = [[self.pieces.fresh(self.pieces.feedback) for _ in range(rows)] for _ in range(self.charts)]
-                step, cache = self.given(f"append {turn}", functions.append, {"cache": cache}, pieces, seen)
-                yield step
-                seen += plan.feedback_tokens
+        speech = (self.trunk or self.rows).speech
+        first, seen = len(self.pieces.prompt), len(self.pieces.prompt) + self.shared * (plan.response_tokens + plan.feedback_tokens)
+        yield self.reading("read prompts", functions.start, {"cache": self.prefix, "speech": speech}, self.pieces.prompt, self.trees, 0)
+        if self.shared:
+            yield self.decoding("decode shared", self.trunk, self.shared, first, room.trunk)
+            cache = {"cache": self.prefix, "trunk": (self.trunk.k, self.trunk.v), "speech": self.rows.speech}
+            behind = seen - plan.feedback_tokens
+            yield self.reading("read shared feedback", functions.proceed, cache, self.pieces.feedback, self.trees * self.shared, behind, bound=room.prefix)
+        yield self.decoding("decode", self.rows, own, seen, room.suffix)
+        if own > 1:
+            cache, bounds = {"prefix": self.prefix, "cache": self.rows}, (room.prefix, room.suffix)
+            rows, behind = self.trees * room.rows * (own - 1), seen + plan.response_tokens
+            yield self.reading("read feedback", functions.append, cache, self.pieces.feedback, rows, behind, bounds=bounds)
 
     def load(self) -> Step:
         """The sampler's copy of the weights; from here on the trained ones lie beside it."""
@@ -125,37 +125,36 @@ class Rollout:
         self.params = compiled.result
         return step
 
-    def given(self, name: str, function, cache: dict, pieces: list, seen: int) -> tuple[Step, object]:
-        """Prefill, or the appending of feedback to rows that have seen `seen` tokens."""
-        arguments = {"parameters": self.params, **cache, "given": self.sampler.abstract_given(pieces)}
-        grids = [image.grid for row in pieces for piece in row for image in piece.images]
-        compiled = compile_step(function, arguments, Shares(image_slots=image_share(grids, arguments["given"].vision.patches.shape[1])))
-        tokens = sum(len(piece) for row in pieces for piece in row)
-        text, vision = forward_flops([Tree(strand([(pieces[0][0], False, None)]), (), (0.0,))], self.sizes)
-        rows = self.charts * len(pieces[0])
-        flops = rows * (text + vision) + tokens * (self.sizes.flops_per_token(seen, False) - self.sizes.flops_per_token(0, False))
-        return Step(name, self.times, tokens, flops, self.beside, compiled), self.cache_of(compiled, compiled.result)
+    def besides(self, cache: dict) -> int:
+        """Bytes a chip that a step does not take as arguments: what a rollout finds, and the caches it does not use."""
+        return self.beside + held_bytes((self.prefix, self.trunk, self.rows)) - held_bytes(list(cache.values()))
 
-    def decode(self, turn: int, cache, rows: int, seen: int) -> tuple[Step, object]:
+    def reading(self, name: str, function, cache: dict, piece: Tokens, pieces: int, seen: int, **bounds) -> Step:
+        """A call that reads `piece` on every lane, behind rows that have seen `seen` tokens; `pieces` are read in a rollout."""
+        size = size_of(piece, self.sampler.buckets)
+        given = given_shapes(self.room.lanes, size)
+        given = jax.tree.map(lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), given, given_places(given, self.mesh))
+        lanes = jax.tree.map(self.placed, lanes_shapes(self.room.lanes, cache["speech"].active.shape[1] if "speech" in cache else self.room.rows))
+        grids = [image.grid for image in piece.images]
+        share = Shares(image_slots=image_share(grids, size.windows))
+        compiled = compile_step(function, {"parameters": self.params, **cache, "given": given, "lanes": lanes}, share, **bounds)
+        text, vision = forward_flops([Tree(strand([(piece, False, None)]), (), (0.0,))], self.sizes)
+        tokens = self.room.lanes * len(piece)
+        flops = self.room.lanes * (text + vision) + tokens * (self.sizes.flops_per_token(seen, False) - self.sizes.flops_per_token(0, False))
+        return Step(name, -(-pieces // self.room.lanes), tokens, flops, self.besides(cache), compiled)
+
+    def decoding(self, name: str, rows: Rows, turns: int, seen: int, slots: int) -> Step:
         """Decoding; figures that count work are of one token of every row."""
-        count, limit = self.charts * rows, self.config.rollout.response_tokens
-        keys = jax.eval_shape(lambda charts: row_keys(0, 0, charts, turn, rows), jax.ShapeDtypeStruct((self.charts,), jnp.int32))
-        temperature = jax.ShapeDtypeStruct((), jnp.float32)
-        arguments = {"parameters": self.params, "cache": cache, "keys": keys, "temperature": temperature}
-        compiled = compile_step(self.sampler.functions.decode, arguments, steps=limit)
+        count, limit, room = rows.speech.active.size, self.plan.response_tokens, self.room
+        silenced = self.placed(jax.ShapeDtypeStruct(rows.speech.active.shape, np.bool_))
+        arguments = {"parameters": self.params, "prefix": self.prefix, "cache": rows, "silenced": silenced}
+        decode, bounds = self.sampler.functions.decode, (room.prefix, slots)
+        compiled = compile_step(decode, arguments, steps=room.chunk, bounds=bounds, filtered=False)
         flops = count * self.sizes.flops_per_token(seen + limit / 2)
-        return Step(f"decode {turn}", self.times * limit, count, flops, self.beside, compiled), self.cache_of(compiled, compiled.result[0])
+        runs = turns * limit * -(-self.trees // room.places)
+        return Step(name, runs, count, flops, self.besides({"prefix": self.prefix, "cache": rows}), compiled)
 
-    def cache_of(self, compiled: Compiled, cache):
-        """The cache that a step hands to the next one, placed as the compiler chose; by charts over the batch axes where it refused."""
-        if not compiled.refused:
-            return cache
-        share = self.mesh.shape["data"] * self.mesh.shape["fsdp"]
-
-        def where(x):
-            axis = 1 if len(x.shape) >= 5 else 0  # keys and values have a leading axis of layers
-            split = len(x.shape) > 0 and x.shape[axis] % share == 0
-            entries = [("data", "fsdp") if split and place == axis else None for place in range(len(x.shape))]
-            return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=jax.NamedSharding(self.mesh, jax.P(*entries)))
-
-        return jax.tree.map(where, cache)
+    def placed(self, x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        """An array whose first axis is places or lanes."""
+        where = placement(x.shape, ("batch", *[None] * (len(x.shape) - 1)), self.mesh)
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where)

@@ -81,8 +81,7 @@ class RolloutLessons:
         self._pipeline = Pipeline(source, config.batch.size, config.seed)
         self._config, self._player, self._run, self._plan = config, player, run, plan
         prompt = player.encoder.prompt(opening(source[0].image, player.prompts))
-        longest_prompt = len(prompt) - prompt.images[0].merged + config.image.max_pixels // 28**2
-        longest = plan.longest_tree(longest_prompt, config.batch.suffixes)
+        longest = plan.longest_tree(player.longest_prompt(prompt), config.batch.suffixes)
         if longest > config.batch.row_tokens:
             raise ValueError(
                 f"a group may take {longest} tokens but batch.row_tokens is {config.batch.row_tokens}; "
@@ -102,7 +101,7 @@ class RolloutLessons:
         if self._config.reward.on_missing == "drop_group":
             advantages, metrics["reward/dropped_groups"] = without_incomplete(groups, advantages)
         metrics |= times.metrics() | {"time/rollout": total, "throughput/sampled_tokens_per_s": metrics["sampling/tokens"] / total}
-        metrics["sampling/compilations"] = float(self._player.sampler.compilations)
+        metrics["process/compilations"] = float(self._player.sampler.compilations)
         whole = [group.tree(row) for group, row in zip(groups, advantages, strict=True)]
         trees = [tree for group in whole for tree in split_tree(group, self._config.batch.suffixes)]
         return Lesson(

@@ -77,7 +77,7 @@ class Times:
         device's work."""
         device, host = covered(self.spans, *DEVICE), covered(self.spans, *HOST)
         execute, judge = seconds(covered(self.spans, "execute")), seconds(covered(self.spans, "judge"))
-        metrics = {"time/sample": seconds(device), "time/execute": execute, "rollout/hidden": overlap(device, host) / max(seconds(host), 1e-9)}
+        metrics = {"time/sample": seconds(device), "time/execute": execute, "time/hidden_share": overlap(device, host) / max(seconds(host), 1e-9)}
         metrics |= {"throughput/executions_per_s": self.programs / max(execute, 1e-9)}
         return metrics | ({"time/judge": judge} if judge else {})
 
@@ -97,16 +97,6 @@ class Player:
     goldens: Goldens = dataclasses.field(default_factory=Goldens)
     slots: Slots = Slots()
 
-    def room(self, prompt: Tokens, charts: int, plan: Plan, controls: Controls = Controls()) -> Room:
-        """The cache for dialogues over `charts` charts whose prompts hold one image and the text of `prompt`."""
-        longest = len(prompt) - sum(image.merged for image in prompt.images) + self.encoder.processor.max_pixels // 28**2
-        shards, rows = self.sampler.shards, plan.group
-        places = min(self.slots.places, -(-charts // shards) * shards)
-        return room_for(
-            places, rows, plan.turns, plan.branch_turn - 1, max(longest, len(prompt)), plan.response_tokens, plan.feedback_tokens,
-            min(self.slots.lanes, places * rows), self.slots.chunk, self.sampler.buckets, penalised=controls.penalty != 1,
-        )  # fmt: skip
-
     def play(
         self, params, charts: Sequence[Chart], plan: Plan, seed: int, step: int, controls: Controls | None = None,
         done: Callable[[], None] = lambda: None,
@@ -118,7 +108,8 @@ class Player:
         """
         controls = Controls(temperature=plan.temperature) if controls is None else controls
         prompts = [self.encoder.prompt(opening(chart.image, self.prompts)) for chart in charts]
-        room, timeline = self.room(max(prompts, key=len), len(charts), plan, controls), Timeline()
+        longest = max(self.longest_prompt(prompt) for prompt in prompts)
+        room, timeline = room_of(self.sampler, self.slots, plan, longest, len(charts), controls), Timeline()
         engine = Engine(self.sampler, params, room, timeline)
         requests = [
             Request(prompt, (seed, step, index), plan.response_tokens, plan.group, plan.branch_turn - 1, controls)
@@ -135,6 +126,10 @@ class Player:
         groups = [self._group(chart, request.prompt, turns, index, plan) for index, (chart, request) in enumerate(zip(charts, requests, strict=True))]
         return groups, Times(timeline.close(), host.programs)
 
+    def longest_prompt(self, prompt: Tokens) -> int:
+        """Tokens of a prompt with the same text and an image of the largest size."""
+        return max(len(prompt), len(prompt) - sum(image.merged for image in prompt.images) + self.encoder.processor.max_pixels // 28**2)
+
     def _group(self, chart: Chart, prompt: Tokens, turns: dict[tuple[int, int, int], Turn], index: int, plan: Plan) -> Group:
         def total(turn: Turn) -> float:
             return turn.reward.total if turn.reward else 0.0
@@ -149,6 +144,15 @@ class Player:
             reward = trajectory_reward(total(own[0]), total(own[-1]), plan.gamma, plan.eta)
             trajectories.append(Trajectory(own, reward, complete(own)))
         return Group(chart, prompt, plan.branch_turn, tuple(trajectories))
+
+
+def room_of(sampler: Sampler, slots: Slots, plan: Plan, prompt: int, charts: int, controls: Controls = Controls()) -> Room:
+    """The cache for dialogues over `charts` charts with prompts of at most `prompt` tokens."""
+    places = min(slots.places, -(-charts // sampler.shards) * sampler.shards)
+    return room_for(
+        places, plan.group, plan.turns, plan.branch_turn - 1, prompt, plan.response_tokens, plan.feedback_tokens,
+        min(slots.lanes, places * plan.group), slots.chunk, sampler.buckets, penalised=controls.penalty != 1,
+    )  # fmt: skip
 
 
 def run(engine: Engine, host: Host, charts: Sequence[Chart], plan: Plan, done: Callable[[], None]) -> None:

@@ -135,6 +135,15 @@ def controls_specs() -> Controls:
     return Controls(*[by_place() for _ in dataclasses.fields(Controls)])
 
 
+def lanes_shapes(lanes: int, rows: int) -> Lanes:
+    """Shapes and dtypes of the lanes of a call whose places have `rows` rows."""
+    def each(dtype, *more):
+        return jax.ShapeDtypeStruct((lanes, *more), dtype)
+
+    number, real = each(jnp.int32), each(jnp.float32)
+    return Lanes(number, number, each(bool), number, number, each(bool, rows), number, each(jnp.int32, 4), Controls(real, real, number, real, real))
+
+
 def by_place() -> PartitionSpec:
     """Of an array whose first axis is places, or lanes."""
     return spec(("batch",), SAMPLING)
