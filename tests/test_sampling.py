@@ -12,7 +12,7 @@ from recoder_jax.dialogue.encoder import Tokens
 from recoder_jax.dialogue.turns import Message, Prompts, feedback, opening
 from recoder_jax.learning.batch import Shape, Tree, pack, strand
 from recoder_jax.learning.step import target_logprobs
-from recoder_jax.sampling.drawing import Controls
+from recoder_jax.sampling.drawing import Controls, draw, threshold
 from recoder_jax.sampling.engine import Engine
 from recoder_jax.sampling.functions import Sampler, room_for
 from recoder_jax.sampling.layout import Buckets
@@ -127,3 +127,156 @@ def test_every_tree_matches_a_forward_pass_over_its_dialogues(policy, params, sa
     assert len({tuple(said[0, row, turns].tokens) for row in range(3)}) == 3
     responses = [one for key, one in said.items() if len(key) == 3]
     assert len({len(one.tokens) for one in responses}) > 2 and {one.ended for one in responses} == {True, False}
+
+
+def test_place_batch_and_chunk_do_not_change_what_a_row_says(policy, params, sampler):
+    """The same trees alone and among others, on one place and on four, two rows and three, in chunks of 1, 5 and 12 tokens."""
+    def requests(charts, rows):
+        return [Request(prompt_of(policy, chart, 56, 28 * (1 + chart % 3)), (3, 7, chart), RESPONSE, rows=rows) for chart in charts]
+
+    whole = play(policy, params, sampler, room(2, places=4, lanes=4), requests(range(6), 3), 2)
+    for places, lanes, chunk, charts, rows in ((1, 1, 1, (4, 2), 2), (2, 1, 12, (5, 0, 2), 3)):
+        part = play(policy, params, sampler, room(2, places=places, rows=3, lanes=lanes, chunk=chunk), requests(charts, rows), 2)
+        assert len(part) == len(charts) * rows * 3
+        for key, one in part.items():
+            if len(key) == 3:
+                np.testing.assert_array_equal(one.tokens, whole[key].tokens)
+                np.testing.assert_allclose(one.logprobs, whole[key].logprobs, atol=2e-5)
+    other = play(policy, params, sampler, room(2, places=4, lanes=4), [dataclasses.replace(r, identity=(3, 8, 0)) for r in requests((0,), 3)], 2)
+    assert any(not np.array_equal(other[0, row, 1].tokens, whole[0, row, 1].tokens) for row in range(3))
+
+
+def test_a_run_compiles_few_shapes_whatever_its_rows_say(policy, params):
+    sampler = Sampler(policy.graphdef, policy.config, policy.encoder, BUCKETS)
+    shapes = []
+    for step in range(3):
+        play(policy, params, sampler, room(2), [Request(prompt_of(policy, chart), (0, step, chart), RESPONSE, rows=3) for chart in range(3)], 2)
+        shapes.append(sampler.compilations)
+    assert shapes[0] == shapes[2] <= 5  # prompts, decoding, feedback with a render, and two lengths of errors
+
+
+def test_image_of_turn_one_changes_turn_two(policy, params, sampler):
+    def say(seed):
+        def reply(*_):
+            return policy.encoder.feedback(Message("user", (image_of(seed), PROMPTS.revise)))
+
+        return play(policy, params, sampler, room(2, rows=1), [Request(prompt_of(policy, 0), (0, 0, 0), RESPONSE)], 2, reply)[0, 0, 2]
+
+    first, other = say(5), say(6)
+    assert first.tokens[0] != other.tokens[0] or abs(first.logprobs[0] - other.logprobs[0]) > 1e-4
+
+
+def test_special_ids_are_never_drawn_and_rows_end_at_the_end_token(policy, params, sampler):
+    hot = Controls(temperature=3.0)
+    requests = [Request(prompt_of(policy, chart), (0, 0, chart), 60, rows=8, controls=hot) for chart in range(2)]
+    said = play(policy, params, sampler, room(rows=8, response=60, chunk=16), requests)
+    forbidden = set(policy.encoder.forbidden_ids(policy.config.text.vocab).tolist())
+    for one in said.values():
+        assert not forbidden & set(one.tokens.tolist()) and policy.encoder.end_id not in one.tokens[:-1]
+        assert one.ended == (one.tokens[-1] == policy.encoder.end_id) and (one.ended or len(one.tokens) == 60)
+
+
+def logits_after(policy, params, tokens):
+    """Logits [V] after all of `tokens`, and their ids."""
+    model = nnx.merge(policy.graphdef, params)
+    tree = Tree(strand([(tokens, False, None)]), (), (1.0,))
+    batch = jax.tree.map(lambda x: x[0], pack([tree], [[1.0]], Shape(1, 1, -(-tree.size // 128) * 128), policy.config.image_id))
+    features = model.encode_images(batch.vision)
+    x = model.embed(batch.tokens, features.reshape(-1, features.shape[-1]), batch.image_slot)
+    x = model.hidden(x, batch.positions, batch.segment, batch.prefix)[0, tree.size - 1]
+    return np.asarray(model.logits(x))
+
+
+def test_greedy_and_the_repetition_penalty_take_the_likeliest_token_by_transformers(policy, params, sampler):
+    torch, processors = pytest.importorskip("torch"), pytest.importorskip("transformers.generation.logits_process")
+    prompt = prompt_of(policy, 0)
+    for penalty in (1.0, 1.6):
+        request = Request(prompt, (0, 0, 0), 6, controls=Controls(temperature=0.0, penalty=penalty))
+        said = play(policy, params, sampler, room(rows=1, response=6, chunk=4, penalised=True), [request])[0, 0, 1]
+        ids = prompt
+        for token in said.tokens:
+            scores = torch.tensor(logits_after(policy, params, ids))[None]
+            scores = processors.RepetitionPenaltyLogitsProcessor(penalty)(torch.tensor(np.asarray(ids.ids))[None].long(), scores)[0].numpy().copy()
+            scores[policy.encoder.forbidden_ids(policy.config.text.vocab)] = -np.inf
+            assert token == scores.argmax()
+            ids = ids + Tokens(np.array([token], np.int32))
+
+
+@pytest.mark.parametrize("controls", [Controls(top_k=7), Controls(top_p=0.6), Controls(min_p=0.2), Controls(0.7, 0.8, 20, 0.05), Controls(1.3, 0.9, 3, 0.0)])
+def test_filters_leave_the_tokens_that_transformers_leaves(controls):
+    torch, processors = pytest.importorskip("torch"), pytest.importorskip("transformers.generation.logits_process")
+    logits = np.random.default_rng(0).normal(0, 2, (4, 1, 50)).astype(np.float32)
+    scores = torch.tensor(logits[:, 0]) / controls.temperature
+    for value, off, processor in (
+        (controls.top_k, 0, processors.TopKLogitsWarper), (controls.top_p, 1.0, processors.TopPLogitsWarper),
+        (controls.min_p, 0.0, processors.MinPLogitsWarper),
+    ):  # fmt: skip
+        scores = scores if value == off else processor(value)(None, scores)
+    each = Controls(*[np.full((4, 1), getattr(controls, field.name), np.int32 if field.name == "top_k" else np.float32) for field in dataclasses.fields(Controls)])
+    scaled = jnp.asarray(logits) / each.temperature[..., None]
+    kept = np.asarray(scaled >= threshold(scaled, each)[..., None])[:, 0]
+    np.testing.assert_array_equal(kept, np.isfinite(scores.numpy()))
+    draws = jax.jit(lambda said: draw(jnp.asarray(logits), jnp.zeros((4, 1, 2), jnp.uint32), said, each, jnp.zeros(50, bool), jnp.zeros((4, 1, 0), bool), True)[0])
+    counts = np.zeros((4, 50))
+    for n in range(300):
+        counts[np.arange(4), np.asarray(draws(jnp.full((4, 1), n, jnp.int32)))[:, 0]] += 1
+    assert not counts[~kept].any()
+    expected = torch.softmax(scores, -1).numpy()
+    assert np.abs(counts / 300 - expected).max() < 0.12  # four standard deviations of a share of 300 draws
+
+
+def test_a_stopped_row_is_heard_of_no_more_and_a_cancelled_tree_frees_its_place(policy, params, sampler):
+    engine = Engine(sampler, params, room(rows=2, places=1, response=40, chunk=3))
+    hot = Controls(temperature=2.0)
+    first, second, third = (Request(prompt_of(policy, chart), (0, 0, chart), 40, rows=2, controls=hot) for chart in range(3))
+    for request in (first, second, third):
+        engine.submit(request)
+    for _ in range(3):
+        assert not [one for one in engine.step() if one.row == 1 and one.request is first and engine.stop(first, 1)]
+    heard = engine.spoken(first, 0)[0]
+    assert 3 <= len(heard) <= 9
+    engine.stop(first, 0)
+    engine.release(first, 0)
+    engine.cancel(second)  # which waits
+    said = []
+    while engine.busy:
+        for one in engine.step():
+            said.append(one)
+            engine.release(one.request, one.row)
+    alone = play(policy, params, sampler, room(rows=2, places=1, response=40, chunk=3), [third])
+    assert {(one.request, one.row) for one in said} == {(first, 1), (third, 0), (third, 1)}
+    for one in said:
+        if one.request is third:
+            np.testing.assert_array_equal(one.tokens, alone[2, one.row, 1].tokens)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"rows": 4}, "4 rows are asked for, but a place has 3"),
+        ({"tokens": 30}, "a response of 30 tokens does not fit; ask for 1 to 19"),
+        ({"controls": Controls(top_p=0.0)}, "top_p is 0.0; give a number above 0"),
+        ({"controls": Controls(penalty=1.2)}, "without repetition penalties"),
+        ({"prompt": Tokens(np.zeros(400, np.int32))}, "a prompt of 400 tokens does not fit"),
+    ],
+)
+def test_what_the_room_cannot_hold_is_refused_before_it_is_queued(policy, params, sampler, change, sentence):
+    engine = Engine(sampler, params, room())
+    with pytest.raises(ValueError, match=sentence):
+        engine.submit(dataclasses.replace(Request(prompt_of(policy, 0), (0, 0, 0), RESPONSE), **change))
+    assert not engine.busy
+
+
+def test_feedback_that_finds_no_room_is_refused(policy, params, sampler):
+    engine, request = Engine(sampler, params, room(2)), Request(prompt_of(policy, 0), (0, 0, 0), RESPONSE)
+    engine.submit(request)
+    while not (said := engine.step()):
+        pass
+    with pytest.raises(ValueError, match="feedback of 300 tokens does not fit"):
+        engine.feed(request, said[0].row, Tokens(np.zeros(300, np.int32)))
+
+
+def test_the_budget_of_a_room_is_what_its_cache_takes(policy, params, sampler):
+    sizes = room(3, 1)
+    prefix, trunk, rows = sampler.caches(sizes)
+    assert sizes.bytes(policy.config) == sum(a.nbytes for a in (prefix.k, prefix.v, trunk.k, trunk.v, rows.k, rows.v))
