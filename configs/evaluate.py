@@ -16,6 +16,7 @@ def get_config():
     config.batch.least_windows = 96
     config.rollout.response_tokens = 4096
     config.rollout.feedback_tokens = 1536
+    config.rollout.chunk = 32
     config.evaluation.data = "mpl_gallery"
     config.evaluation.split = "test"
     config.evaluation.charts = 100

@@ -48,6 +48,7 @@ def get_config(on: str = "v5p-128"):
     config.rollout.feedback_tokens = 1536  # read in evaluation, where turns follow
     config.rollout.temperature = 1.0  # ours
     config.rollout.charts = 128
+    config.rollout.chunk = 32
 
     config.batch.size = 128  # ours
     config.batch.row_tokens = 40960  # the prompt once and 8 responses

@@ -41,6 +41,7 @@ def get_config(on: str = "v5p-128"):
     config.rollout.feedback_tokens = 1536
     config.rollout.temperature = 1.0  # ours
     config.rollout.charts = 128
+    config.rollout.chunk = 32
     config.rollout.gamma = 0.0  # paper
     config.rollout.eta = 0.0  # paper
 

@@ -147,11 +147,16 @@ class Player:
 
 
 def room_of(sampler: Sampler, slots: Slots, plan: Plan, prompt: int, charts: int, controls: Controls = Controls()) -> Room:
-    """The cache for dialogues over `charts` charts with prompts of at most `prompt` tokens."""
-    places = min(slots.places, -(-charts // sampler.shards) * sampler.shards)
+    """The cache for dialogues over `charts` charts with prompts of at most `prompt` tokens; places and lanes are rounded up to a multiple of
+    the devices they lie over."""
+
+    def even(count: int) -> int:
+        return -(-count // sampler.shards) * sampler.shards
+
+    places = even(min(slots.places, charts))
     return room_for(
         places, plan.group, plan.turns, plan.branch_turn - 1, prompt, plan.response_tokens, plan.feedback_tokens,
-        min(slots.lanes, places * plan.group), slots.chunk, sampler.buckets, penalised=controls.penalty != 1,
+        even(min(slots.lanes, places * plan.group)), slots.chunk, sampler.buckets, penalised=controls.penalty != 1,
     )  # fmt: skip
 
 
