@@ -118,24 +118,28 @@ def target_logprobs(model, x, target, chunk: int):
     return tuple(jnp.moveaxis(out, 0, 2).reshape(rows, padded)[:, :count] for out in outputs)
 
 
-def update(graphdef, optimizer, state: TrainState, batch: Batch, objective: Objective):
-    """One optimizer step over all micro-batches; weights are global, so gradients of micro-batches add up."""
+def update(graphdef, optimizer, state: TrainState, batch: Batch, objective: Objective, shardings: TrainState):
+    """One optimizer step over all micro-batches; weights are global, so gradients of micro-batches add up. Gradients lie where their
+    parameters lie: left to the compiler, the sum over micro-batches is whole on every device."""
 
     def loss(params, part):
         return batch_loss(nnx.merge(graphdef, params), part, objective)
 
+    def placed(gradients):
+        return jax.lax.with_sharding_constraint(gradients, shardings.params)
+
     def accumulate(carry, part):
         gradients, measured = carry
         (_, one), part_gradients = jax.value_and_grad(loss, has_aux=True)(state.params, part)
-        return jax.tree.map(jnp.add, (gradients, measured), (part_gradients, one)), None
+        return (placed(jax.tree.map(jnp.add, gradients, placed(part_gradients))), jax.tree.map(jnp.add, measured, one)), None
 
     first = jax.tree.map(lambda x: x[0], batch)
     if batch.tokens.shape[0] == 1:
         (_, measured), gradients = jax.value_and_grad(loss, has_aux=True)(state.params, first)
     else:
         shapes = jax.eval_shape(jax.value_and_grad(loss, has_aux=True), state.params, first)
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (shapes[1], shapes[0][1]))
-        (gradients, measured), _ = jax.lax.scan(accumulate, zeros, batch)
+        gradients, measured = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (shapes[1], shapes[0][1]))
+        (gradients, measured), _ = jax.lax.scan(accumulate, (placed(gradients), measured), batch)
     changes, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
     params = optax.apply_updates(state.params, changes)
     return TrainState(params, optimizer_state, state.step), measured, optax.tree.norm(gradients)
@@ -149,10 +153,10 @@ def make_step(graphdef, optimizer, objective: Objective, shardings):
     """
 
     def step(state, batch):
-        state, measured, norm = update(graphdef, optimizer, state, batch, objective)
+        state, measured, norm = update(graphdef, optimizer, state, batch, objective, shardings)
         gap = measured.gap
         for _ in range(objective.updates - 1):
-            state, again, norm = update(graphdef, optimizer, state, batch, objective)
+            state, again, norm = update(graphdef, optimizer, state, batch, objective, shardings)
             measured = jax.tree.map(jnp.add, measured, again)
         measured = dataclasses.replace(jax.tree.map(lambda x: x / objective.updates, measured), gap=gap)
         return dataclasses.replace(state, step=state.step + 1), measured, norm

@@ -16,17 +16,16 @@ from recoder_jax.models.weights import Scope, normal, ones, weight, zeros
 
 
 def product(x: jax.Array, w: nnx.Param, bias: nnx.Param | None = None, inputs: int = 1) -> jax.Array:
-    """The last `inputs` dimensions of x contracted with the first of w, and a bias: [..., *in], [*in, *out], [*out] -> [..., *out].
+    """The last `inputs` dimensions of x contracted with the first of w, and a bias, in the dtype of x: [..., *in], [*in, *out], [*out] -> [..., *out].
 
-    The result has the dtype of x; a bias is added to the float32 sums before they are rounded. The leading dimensions are one while
-    multiplying: with several, XLA on CPUs runs the products of the backward pass 3 x slower.
+    A bias is added to the rounded product: added to float32 sums, it would make the cotangents of all products float32. The leading
+    dimensions are one while multiplying: with several, XLA on CPUs runs the products of the backward pass 3 x slower.
     """
     lead, kernel = x.shape[: x.ndim - inputs], w[...].astype(x.dtype)
     contracted = tuple(range(1, inputs + 1)), tuple(range(inputs))
-    sums = None if bias is None else jnp.float32
-    out = jax.lax.dot_general(x.reshape(-1, *x.shape[x.ndim - inputs :]), kernel, (contracted, ((), ())), preferred_element_type=sums)
+    out = jax.lax.dot_general(x.reshape(-1, *x.shape[x.ndim - inputs :]), kernel, (contracted, ((), ())))
     if bias is not None:
-        out = (out + bias[...].astype(x.dtype).astype(jnp.float32)).astype(x.dtype)
+        out = out + bias[...].astype(x.dtype)
     return out.reshape(*lead, *kernel.shape[inputs:])
 
 
