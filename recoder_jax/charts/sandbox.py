@@ -93,6 +93,11 @@ class Sandbox:
         return report(self.layers, self.tier)
 
     @property
+    def workers(self) -> int:
+        """Programs that run at once."""
+        return len(self._lanes)
+
+    @property
     def server_pids(self) -> list[int]:
         """Process ids of the fork servers."""
         return [server.pid for lane in self._lanes for server in lane.servers]

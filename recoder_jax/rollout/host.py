@@ -65,7 +65,7 @@ class Host:
         self._pool, self._ready = ThreadPoolExecutor(THREADS), queue.SimpleQueue()
         self._executing: dict[str, Future[Execution]] = {}  # golden programs
         self._all: list[Heard] = []
-        self.programs = 0
+        self.programs = self._pending = 0
 
     def __enter__(self) -> "Host":
         return self
@@ -80,15 +80,23 @@ class Host:
 
     def hear(self, said: Said, chart: Chart) -> None:
         """Take a response over."""
+        self._pending += 1
         self._do(self._begin, said, chart)
 
+    @property
+    def behind(self) -> bool:
+        """Whether more responses wait for their program to end than programs run at once."""
+        return self._pending > self._sandbox.workers
+
     def heard(self, wait: bool) -> list[tuple[Said, Tokens | None]]:
-        """Responses whose programs have ended, with the feedback that follows, None after the last turn. wait: for at least one."""
+        """Responses whose programs have ended, with the feedback that follows, None after the last turn. wait: for at least one, where there
+        are any."""
         found = []
-        while wait and not found or not self._ready.empty():
+        while wait and not found and self._pending or not self._ready.empty():
             item = self._ready.get()
             if isinstance(item, BaseException):
                 raise item
+            self._pending -= 1
             found.append((item.said, item.feedback))
         return found
 

@@ -164,10 +164,9 @@ def run(engine: Engine, host: Host, charts: Sequence[Chart], plan: Plan, done: C
     """Until every row of every chart has said its last turn and its program has ended."""
     left = {index: plan.group for index in range(len(charts))}
     while left:
-        if engine.busy:
-            for said in engine.step():
-                host.hear(said, charts[said.request.identity[2]])
-        for said, piece in host.heard(wait=not engine.busy):
+        for said in engine.step(hold=host.behind):
+            host.hear(said, charts[said.request.identity[2]])
+        for said, piece in host.heard(wait=not engine.flying):
             if piece is not None:
                 engine.feed(said.request, said.row, piece)
                 continue

@@ -117,11 +117,20 @@ class Engine:
         """Whether `step` has something to do."""
         return bool(self._flight) or self._speaking() > 0 or self._queue.readable(self._free())
 
-    def step(self) -> list[Said]:
-        """Read what waits, dispatch the next chunk, and return the responses that ended in the chunk before it."""
+    @property
+    def flying(self) -> bool:
+        """Whether a chunk is on the device."""
+        return bool(self._flight)
+
+    def step(self, hold: bool = False) -> list[Said]:
+        """Read what waits, dispatch the next chunk, and return the responses that ended in the chunk before it.
+
+        hold: the host is behind, so more rows come only as it catches up: rows wait while less than half of those that could speak do. A
+        chunk takes as long for few rows as for all, and where host and device are one machine it takes the host's time.
+        """
         while call := self._queue.next_call(self._free(), self._speaking(), self._now):
             self._read(call)
-        before, self._flight = self._flight, [*self._dispatch(True), *self._dispatch(False)]
+        before, self._flight = self._flight, [*self._dispatch(True, hold), *self._dispatch(False, hold)]
         self._now += 1
         return [said for chunk, speakers in before for said in self._collect(chunk, speakers)]
 
@@ -133,7 +142,14 @@ class Engine:
     def _speaking(self) -> int:
         return sum(row.speaks for place in self._places if place for row in place.rows)
 
-    def _dispatch(self, trunk: bool) -> list[tuple]:
+    def _could_speak(self, trunk: bool) -> int:
+        """Trunks, or rows, of trees that are not over, those that wait included."""
+        places = [place for place in self._places if place]
+        if trunk:
+            return sum(place.trunk for place in places)
+        return sum(place.request.rows if place.trunk else sum(not row.gone for row in place.rows) for place in places)
+
+    def _dispatch(self, trunk: bool, hold: bool) -> list[tuple]:
         """A chunk of the trunks or of the rows, where somebody speaks that the chunk in flight does not cut."""
         flying = {id(row) for _, speakers in self._flight for *_, row in speakers}
         speakers = [
@@ -142,7 +158,7 @@ class Engine:
             for number, row in enumerate(place.rows)
             if row.speaks and row.count + (self.room.chunk if id(row) in flying else 0) < place.request.tokens
         ]  # fmt: skip
-        if not speakers:
+        if not speakers or hold and 2 * len(speakers) < self._could_speak(trunk):
             return []
         rows = self._trunk if trunk else self._rows
         silenced = np.zeros(rows.speech.active.shape, bool)

@@ -22,7 +22,7 @@ class Buckets:
     """Least padded sizes: of given tokens, windows of the largest image (both grow in quarter steps), and cache slots that a call reads
     (which grow by doubling)."""
 
-    tokens: int = 32
+    tokens: int = 64
     windows: int = 4
     slots: int = 512
 
