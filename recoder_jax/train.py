@@ -28,6 +28,7 @@ from recoder_jax.learning.step import Measured, Objective, TrainState, initial_s
 from recoder_jax.rollout.lessons import RolloutLessons, SupervisedLessons
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.runs.report import flatten
+from recoder_jax.sampling.timeline import Span, tracks
 
 
 def train(config: ConfigDict, workdir: str) -> None:
@@ -83,6 +84,7 @@ def train(config: ConfigDict, workdir: str) -> None:
             last = step + 1 == config.steps
             if lesson.records and (lesson.alarms or last or step == 0 or (step + 1) % config.log.rollouts_every == 0):
                 run.write_rollouts(step + 1, lesson.records())
+                run.write_timeline(step + 1, tracks([*lesson.spans, Span("update", handed, ended)], began))
             if last or (step + 1) % config.checkpoint.every == 0:
                 checkpoints.save(state, config.seed)
             progress.set_postfix(summary(metrics, rl), refresh=False)

@@ -3,6 +3,7 @@
     RUN/config.json               the whole config
     RUN/metrics.jsonl             {"step": 3, "loss/total": 0.25, ...}, one object a step
     RUN/rollouts/step_000003.jsonl   the dialogues of step 3, one object a line
+    RUN/timelines/step_000003.json   when device and host worked in step 3: intervals in seconds by what was done
     RUN/renders/<hash16>.png      every image once, named by its pixels
     RUN/evaluation.json           the last evaluation
     RUN/checkpoints/, RUN/report.html   written by others
@@ -35,7 +36,7 @@ class RunDirectory:
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
         try:
-            for directory in (self.path, self.renders, self.rollouts):
+            for directory in (self.path, self.renders, self.rollouts, self.timelines):
                 directory.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
             raise ValueError(f'{error.filename} is a file, not a directory; choose another run directory') from error
@@ -159,6 +160,27 @@ class RunDirectory:
             _write_atomically(path, buffer.getvalue())
         return path.name
 
+    @property
+    def timelines(self) -> Path:
+        return self.path / 'timelines'
+
+    def write_timeline(self, step: int, tracks: dict[str, list[tuple[float, float]]]) -> None:
+        """Writes the intervals of a step, replacing what was there: (begin, end) in seconds from the step's beginning."""
+        rounded = {name: [[round(begin, 4), round(end, 4)] for begin, end in track] for name, track in tracks.items()}
+        _write_atomically(self.timelines / f'step_{step:06d}.json', json.dumps(rounded).encode())
+
+    def read_timeline(self, step: int) -> dict[str, list[tuple[float, float]]]:
+        """Raises FileNotFoundError when the step left none, ValueError when its file is damaged."""
+        path = self.timelines / f'step_{step:06d}.json'
+        try:
+            return {str(name): [(float(begin), float(end)) for begin, end in track] for name, track in json.loads(path.read_bytes()).items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f'{path} is damaged ({error}); remove it') from error
+
+    def timeline_steps(self) -> list[int]:
+        """Steps that left a timeline, ascending."""
+        return _steps_in(self.timelines, 'json')
+
     def write_rollouts(self, step: int, records: Sequence[DialogueRecord]) -> None:
         """Writes the dialogues of one step, replacing what was there."""
         lines = [json.dumps(record.to_json()).encode() + b'\n' for record in records]
@@ -179,8 +201,7 @@ class RunDirectory:
 
     def rollout_steps(self) -> list[int]:
         """Steps that left dialogues, ascending."""
-        names = (re.fullmatch(r'step_(\d+)\.jsonl', path.name) for path in self.rollouts.glob('step_*.jsonl'))
-        return sorted(int(name[1]) for name in names if name)
+        return _steps_in(self.rollouts, 'jsonl')
 
     def _rollout_path(self, step: int) -> Path:
         return self.rollouts / f'step_{step:06d}.jsonl'
@@ -196,9 +217,18 @@ class RunDirectory:
         for later in self.rollout_steps():
             if later > step:
                 self._rollout_path(later).unlink()
-        for directory in (self.path, self.rollouts, self.renders):
+        for later in self.timeline_steps():
+            if later > step:
+                (self.timelines / f'step_{later:06d}.json').unlink()
+        for directory in (self.path, self.rollouts, self.renders, self.timelines):
             for leftover in directory.glob('.*.tmp'):
                 leftover.unlink()
+
+
+def _steps_in(directory: Path, ending: str) -> list[int]:
+    """Steps of files step_N.ending, ascending."""
+    names = (re.fullmatch(rf'step_(\d+)\.{ending}', path.name) for path in directory.glob(f'step_*.{ending}'))
+    return sorted(int(name[1]) for name in names if name)
 
 
 def _as_float(name: str, value) -> float:

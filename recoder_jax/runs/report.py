@@ -11,6 +11,7 @@ from pathlib import Path
 
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.runs.records import Evaluation, Interval, encode_numbers
+from recoder_jax.runs.timelines import last_picture
 from recoder_jax.runs.viewer import SameProgram, Source, dialogue_data, environment, pick_dialogues, same_text, write_page
 
 _POINTS = 1_500      # points of a curve kept in the page; more are averaged in equal buckets
@@ -79,6 +80,7 @@ def write_report(paths: Sequence[str | os.PathLike], out: str | os.PathLike | No
         result_turns=max((len(evaluation.turns) for evaluation in evaluated), default=0),
         kinds=_kind_table([stage for stage in stages if stage.evaluation is not None]),
         seconds=_total(stage.seconds for stage in stages), duration=duration, points=points,
+        pictures=[(stage.name, picture) for stage, run in zip(stages, runs) if (picture := last_picture(run))],
         shown=sum(len(records) for records, _ in picked), total=sum(total for _, total in picked),
         curves=encode_numbers([{'name': name, **curve_data(rows)} for name, rows in zip(names, metrics)]),
         data=dialogue_data(sources, out, same_program))

@@ -56,6 +56,12 @@ def covered(spans: list[Span], *kinds: str) -> list[tuple[float, float]]:
     return merged
 
 
+def tracks(spans: list[Span], begin: float) -> dict[str, list[tuple[float, float]]]:
+    """Intervals by kind, in seconds from `begin`, those of a kind apart from each other and in order."""
+    kinds = dict.fromkeys(span.kind for span in spans)
+    return {kind: [(start - begin, end - begin) for start, end in covered(spans, kind)] for kind in kinds}
+
+
 def seconds(intervals: list[tuple[float, float]]) -> float:
     return sum(end - begin for begin, end in intervals)
 
