@@ -1,7 +1,7 @@
 """Measures speed: `python -m recoder_jax.bench SUBJECT [--json]`.
 
 Subjects: rewards (executing and scoring programs), train (an update, alone or against torch), import (a checkpoint onto
-a mesh). Prints a table, or one JSON object with --json; progress goes to stderr. Exit code 2 and one sentence for bad
+a mesh), serve (a running server). Prints a table, or one JSON object with --json; progress goes to stderr. Exit code 2 and one sentence for bad
 input.
 """
 
@@ -9,11 +9,11 @@ import argparse
 import json
 import sys
 
-from recoder_jax.bench import importing, rewards, train
+from recoder_jax.bench import importing, rewards, serving, train
 from recoder_jax.doors import door
 
 # Each module has SUMMARY, add_arguments(parser), measure(options, progress) -> dict for JSON, table(result) -> str.
-SUBJECTS = {"rewards": rewards, "train": train, "import": importing}
+SUBJECTS = {"rewards": rewards, "train": train, "import": importing, "serve": serving}
 
 
 def main(arguments: list[str] | None = None) -> int:
