@@ -1,6 +1,7 @@
 """Promises of the server to a client, asked by OpenAI's own: what is answered, and that nothing else on the server changes it."""
 
 import asyncio
+import contextlib
 import json
 
 import numpy as np
@@ -64,7 +65,8 @@ def test_an_answer_is_what_the_engine_says_of_the_dialogue(policy, sampler, ask)
                 {"role": "user", "content": [{"type": "text", "text": "Of what?"}, {"type": "text", "text": " Say."}]}]
     found = ask(messages, n=2, temperature=0.7, top_p=0.9, seed=7, extra_body={"top_k": 50, "min_p": 0.001, "repetition_penalty": 1.2})
     prompt = policy.encoder.prompt([
-        Message("system", ("Be brief.",)), Message("user", (image_of(3), "What is it?")), Message("assistant", ("A bar.",)), Message("user", ("Of what?", " Say.")),
+        Message("system", ("Be brief.",)), Message("user", (image_of(3), "What is it?")), Message("assistant", ("A bar.",)),
+        Message("user", ("Of what?", " Say.")),
     ])
     engine = Engine(sampler, sampler.load(policy.params), room())
     engine.submit(Request(prompt, (7, 0, 0), 20, rows=2, controls=Controls(0.7, 0.9, 50, 0.001, 1.2)))
@@ -150,12 +152,20 @@ def questions():
         yield {"messages": user("go " * (1 + n), *images), "n": 1 + n % 3, "seed": n, "max_tokens": 10 + 3 * n, **more}
 
 
-def test_a_seed_gives_one_answer_alone_and_among_sixteen(server, ask):
+def test_a_seed_gives_one_answer_alone_and_among_sixteen_while_others_leave(server, ask):
     alone = [texts(ask(**question)) for question in questions()]
 
     async def together():
         async with openai.AsyncOpenAI(base_url=server.address, api_key="none", max_retries=0) as client:
-            return await asyncio.gather(*(client.chat.completions.create(model="tiny", **question) for question in questions()))
+            def create(question):
+                return client.chat.completions.create(model="tiny", **question)
+
+            async def leave(n, question):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(create(question | {"max_tokens": 3000, "temperature": 0}), 0.02 * (1 + n))
+
+            many = [work for n, question in enumerate(questions()) for work in (create(question), leave(n, question))]
+            return (await asyncio.gather(*many))[::2]
 
     assert [texts(answer) for answer in asyncio.run(together())] == alone
     assert len({text for answer in alone for text in answer}) == sum(map(len, alone))

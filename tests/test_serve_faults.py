@@ -1,5 +1,6 @@
 """What the server refuses and how it says so; clients that leave, a queue that is full, and how it stops."""
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -42,7 +43,8 @@ def bomb() -> str:
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    raw = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    raw = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
     return base64.b64encode(raw).decode()
 
 
@@ -142,8 +144,8 @@ def test_a_bad_body_is_refused_with_its_field(server, given, status, param, code
 
 
 def test_fields_that_leave_the_answer_as_it_is_are_taken(server):
-    more = {"frequency_penalty": 0.0, "tools": [], "tool_choice": "none", "response_format": {"type": "text"}, "user": "me", "stop": None, "logit_bias": {}, "seed": 1}
-    plain, given = server.complete(body(seed=1)), server.complete(body(**more))
+    more = {"frequency_penalty": 0.0, "tools": [], "tool_choice": "none", "response_format": {"type": "text"}, "user": "me", "stop": None, "logit_bias": {}}
+    plain, given = server.complete(body(seed=1)), server.complete(body(**more, seed=1))
     assert plain[0] == given[0] == 200 and plain[1]["choices"] == given[1]["choices"]
     echo = {"role": "assistant", "content": "x", "refusal": None, "annotations": [], "tool_calls": None, "name": "a"}
     assert server.complete(body(messages=[echo, {"role": "user", "content": "?"}]))[0] == 200
@@ -187,6 +189,18 @@ def test_a_client_that_leaves_frees_its_place(server, stream):
         connection.close()
     server.until(open=0, running=0)
     assert server.complete(body())[0] == 200
+
+
+def test_a_client_that_reads_nothing_of_its_stream_is_let_go(server, monkeypatch):
+    async def write(*_):
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(app, "STALL_SECONDS", 0.05)
+    monkeypatch.setattr(app.web.StreamResponse, "write", write)
+    with server.open(ENDLESS | {"stream": True}) as connection, contextlib.suppress(ConnectionError):
+        while connection.recv(2**16):
+            pass
+    server.until(open=0, running=0)
 
 
 def test_a_full_queue_is_told_and_those_in_it_are_answered_in_turn(server):

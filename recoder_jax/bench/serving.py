@@ -34,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(options: argparse.Namespace, progress) -> dict:
     """Numbers as JSON. Raises ValueError where the server does not answer."""
     (address,) = addresses(options.base_url)
-    for name, value, least in (("clients", min(options.clients), 1), ("requests", options.requests, 1), ("tokens", options.tokens, 1), ("side", options.side, 0)):
+    for name, least in (("clients", 1), ("requests", 1), ("tokens", 1), ("side", 0)):
+        value = min(options.clients) if name == "clients" else getattr(options, name)
         if value < least:
             raise ValueError(f"--{name} is {value}; give at least {least}")
     try:

@@ -112,7 +112,8 @@ class Encoder:
         return self._plain.decode(kept, skip_special_tokens=False)
 
     def spelling(self) -> list[bytes]:
-        """Bytes of each id below vocab_size, whose concatenation `decode` reads as UTF-8; none for special ids and those the tokenizer does not know."""
+        """Bytes of each id below vocab_size, whose concatenation `decode` reads as UTF-8; none for special ids and for those that the
+        tokenizer does not know."""
         found = [b''] * self.vocab_size
         for piece, token_id in self._plain.get_vocab(with_added_tokens=True).items():
             if token_id not in self._added:

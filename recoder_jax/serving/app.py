@@ -128,7 +128,8 @@ class Service:
         if self._options.key and request.path.startswith("/v1/"):
             kind, _, key = request.headers.get("Authorization", "").partition(" ")
             if kind.lower() != "bearer" or not hmac.compare_digest(key.strip().encode("utf-8", "replace"), self._options.key.encode()):
-                raise Refusal(401, "the API key is wrong or missing; send Authorization: Bearer KEY", code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
+                headers = {"WWW-Authenticate": "Bearer"}
+                raise Refusal(401, "the API key is wrong or missing; send Authorization: Bearer KEY", code="invalid_api_key", headers=headers)
 
     # questions about the server
 
@@ -176,7 +177,8 @@ class Service:
         self._check_open()
         options = self._options
         if self._admitted >= options.places + options.queue:
-            raise Refusal(429, f"{self._admitted} requests are under way, which is the most; try again later", code="queue_full", headers={"Retry-After": "1"})
+            sentence = f"{self._admitted} requests are under way, which is the most; try again later"
+            raise Refusal(429, sentence, code="queue_full", headers={"Retry-After": "1"})
         self._admitted += 1
         self._idle.clear()
         try:
@@ -274,7 +276,8 @@ async def _body(request: web.Request) -> bytes:
         async with asyncio.timeout(BODY_SECONDS):
             return await request.read()
     except TimeoutError:
-        raise Refusal(408, f"the body did not come within {BODY_SECONDS:g} s; send it faster", code="request_timeout", headers={"Connection": "close"}) from None
+        sentence = f"the body did not come within {BODY_SECONDS:g} s; send it faster"
+        raise Refusal(408, sentence, code="request_timeout", headers={"Connection": "close"}) from None
 
 
 def _stopping() -> Refusal:
@@ -282,7 +285,8 @@ def _stopping() -> Refusal:
 
 
 def _too_long(tokens: str, most: int) -> Refusal:
-    return Refusal(400, f"the messages take {tokens} tokens, but a prompt may have {most}; shorten them or send smaller images", "messages", "context_length_exceeded")
+    sentence = f"the messages take {tokens} tokens, but a prompt may have {most}; shorten them or send smaller images"
+    return Refusal(400, sentence, "messages", "context_length_exceeded")
 
 
 def _refusal_of_job(error: Exception) -> Refusal:
@@ -298,7 +302,8 @@ def _refusal_of_http(error: web.HTTPException, request: web.Request) -> Refusal:
     if error.status == 404:
         return Refusal(404, f"there is no {request.path[:60]!r}; ask for /v1/chat/completions, /v1/models, /health or /ready", code="not_found")
     if error.status == 405:
-        return Refusal(405, f"{request.path} does not take {request.method}; use {error.headers['Allow']}", code="method_not_allowed", headers={"Allow": error.headers["Allow"]})
+        allowed = error.headers["Allow"]
+        return Refusal(405, f"{request.path[:60]} does not take {request.method}; use {allowed}", code="method_not_allowed", headers={"Allow": allowed})
     if error.status == 413:
         return Refusal(413, f"the body has more than {MAX_BODY} bytes; send smaller images", code="request_too_large", headers={"Connection": "close"})
     return Refusal(error.status, error.reason, code="http_error")

@@ -94,7 +94,8 @@ def _bytes(url: str, param: str) -> bytes:
     """The bytes of a base64 data URL, or of base64 alone."""
     head = DATA.match(url)
     if not head and SCHEME.match(url):
-        raise Refusal(400, f"{param} is {url[:40]!r}, but the server fetches nothing; send the image itself as data:image/png;base64,...", param, "invalid_image_url")
+        sentence = f"{param} is {url[:40]!r}, but the server fetches nothing; send the image itself as data:image/png;base64,..."
+        raise Refusal(400, sentence, param, "invalid_image_url")
     try:
         data = base64.b64decode("".join((url[head.end():] if head else url).split()), validate=True)
     except (binascii.Error, ValueError) as error:

@@ -161,8 +161,8 @@ def _stops(value) -> tuple[str, ...]:
 
 def _logprobs(fields: _Fields) -> bool:
     if fields.given.get("top_logprobs", 0) != 0 or isinstance(fields.given.get("top_logprobs"), bool):
-        value = fields.given["top_logprobs"]
-        raise Refusal(400, f"top_logprobs is {shown(value)}, but only the chosen tokens have log probabilities here; give 0", "top_logprobs", "unsupported_value")
+        sentence = f"top_logprobs is {shown(fields.given['top_logprobs'])}, but only chosen tokens have log probabilities here; give 0"
+        raise Refusal(400, sentence, "top_logprobs", "unsupported_value")
     return fields.flag("logprobs")
 
 
