@@ -41,6 +41,7 @@ def said(spelling, tokens, stops, cuts):
     return [*pieces, utterance.take()], utterance
 
 
+@settings(deadline=None)
 @given(ids, st.sets(st.integers(0, 40)))
 def test_pieces_join_to_what_the_encoder_decodes(tokens, cuts):
     pieces, utterance = said(SPELLING, tokens, (), cuts)
@@ -49,7 +50,7 @@ def test_pieces_join_to_what_the_encoder_decodes(tokens, cuts):
     assert [one.token for one in spoken] == [token for token in tokens if SPELLING[token]]
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(texts, stops, st.sets(st.integers(0, 100)), st.data())
 def test_the_text_ends_before_the_first_stop_string_however_it_is_split(text, stops, cuts, data):
     raw, spelling = text.encode(), []
@@ -66,6 +67,7 @@ def test_the_text_ends_before_the_first_stop_string_however_it_is_split(text, st
         assert shown.startswith("".join(piece for piece, _ in pieces[: n + 1]))
 
 
+@settings(deadline=None)
 @given(junk, stops, st.sets(st.integers(0, 30)))
 def test_logprobs_cover_the_tokens_that_begin_in_the_text(raw, stops, cuts):
     pieces, _ = said(BYTES, raw, stops, cuts)
