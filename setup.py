@@ -8,6 +8,8 @@ TPU = JAX.replace("jax", "jax[tpu]", 1)  # brings libtpu, which also compiles fo
 # What programs of chart data sets import besides matplotlib, numpy and scipy. The sandbox offers what is installed.
 CHARTS = ["seaborn>=0.13", "pandas>=2.2", "networkx>=3.2", "squarify>=0.4.4", "matplotlib-venn>=1.1"]
 
+SERVE = "aiohttp>=3.13,<4"
+
 setup(
     name="recoder_jax",
     version="0.1.0",
@@ -42,7 +44,8 @@ setup(
     ],
     extras_require={
         "charts": CHARTS,
-        "test": ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "torch==2.13.0", TPU, *CHARTS],
+        "serve": [SERVE],
+        "test": ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "torch==2.13.0", TPU, SERVE, *CHARTS],
         "tpu": [TPU],
         "cuda": [JAX.replace("jax", "jax[cuda13]", 1)],
     },

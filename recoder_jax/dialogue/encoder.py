@@ -111,6 +111,15 @@ class Encoder:
         kept = [int(i) for i in ids if 0 <= int(i) < self.vocab_size and int(i) not in self._added]
         return self._plain.decode(kept, skip_special_tokens=False)
 
+    def spelling(self) -> list[bytes]:
+        """Bytes of each id below vocab_size, whose concatenation `decode` reads as UTF-8; none for special ids and for those that the
+        tokenizer does not know."""
+        found = [b''] * self.vocab_size
+        for piece, token_id in self._plain.get_vocab(with_added_tokens=True).items():
+            if token_id not in self._added:
+                found[token_id] = _bytes_of(piece)
+        return found
+
     def forbidden_ids(self, vocab_size: int) -> np.ndarray:
         """int32 [F], ascending: ids below `vocab_size` (rows of the policy's output) that must not be sampled: special and added
         ids but <|im_end|>, and ids the tokenizer does not know. Raises ValueError when the output has fewer rows than ids."""
@@ -197,6 +206,24 @@ class _Writer:
 
     def tokens(self) -> Tokens:
         return Tokens(np.array(self._ids, np.int32), tuple(self._images))
+
+
+def _byte_letters() -> dict[str, int]:
+    """The byte that each letter of a byte-level vocabulary stands for: printable Latin-1 for itself, the other bytes from U+0100 on."""
+    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in plain]
+    return {chr(byte): byte for byte in plain} | {chr(256 + n): byte for n, byte in enumerate(others)}
+
+
+_BYTES = _byte_letters()
+
+
+def _bytes_of(piece: str) -> bytes:
+    """Bytes of an entry of a byte-level vocabulary; an entry with another letter stands for itself."""
+    try:
+        return bytes(_BYTES[letter] for letter in piece)
+    except KeyError:
+        return piece.encode('utf-8')
 
 
 def _special_id(tokenizer: Tokenizer, token: str) -> int:
