@@ -335,7 +335,7 @@ def test_an_empty_response_earns_nothing(text):
     assert reward.total == 0 and reward.missing == () and all(reward.part(name) == 0 for name in PARTS)
 
 
-@pytest.mark.parametrize('kept', [set(), {'texts'}, {'colors'}, {'data'}, {'layout', 'chart_types'}], ids=lambda kept: '+'.join(kept) or 'nothing')
+@pytest.mark.parametrize('kept', [set(), {'texts'}, {'colors'}, {'data'}, {'layout', 'chart_types'}], ids=lambda kept: '+'.join(sorted(kept)) or 'nothing')
 def test_a_golden_chart_that_lacks_content_has_a_defined_reward(kept):
     full = Elements(('a',), ((1, 1, 0, 0, 0, 0),), (('bar', 1),), (('bar', '#1F77B4'),), (('bar', 'y', (1.0, 2.0)),))
     golden, other = (dataclasses.replace(full, **{name: () for name in vars(full) if (name in kept) != wanted}) for wanted in (True, False))
