@@ -139,6 +139,8 @@ def add_rollout(config: ml_collections.ConfigDict) -> None:
     config.rollout.charts = 16  # charts played side by side; others wait for a place
     config.rollout.lanes = 8  # prompts or feedbacks read in one call; both are rounded up to a multiple of the mesh's data * fsdp
     config.rollout.chunk = 16  # tokens decoded between two looks at who has ended and who can go on
+    config.rollout.offload = False  # the optimizer's moments lie in the host's memory while dialogues are sampled
+    config.rollout.stop_at_fence = False  # cut a response where its python block is closed, in evaluation too
     config.rollout.gamma = 0.0  # weight of the first turn's reward in the trajectory reward
     config.rollout.eta = 0.0  # weight of the rise over the first turn
 

@@ -47,6 +47,7 @@ def correct(options: argparse.Namespace) -> None:
         plan = Plan(
             turns=options.turns, branch_turn=1, group=1, response_tokens=config.rollout.response_tokens,
             feedback_tokens=config.rollout.feedback_tokens, temperature=options.temperature,
+            stop_at_fence=config.rollout.stop_at_fence,
         )
         print(f"{policy.config.parameters() / 1e6:.2f} M parameters, {options.turns} turns over {options.image}", flush=True)
         params = player.sampler.load(params)

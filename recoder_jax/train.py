@@ -24,16 +24,18 @@ from recoder_jax.doors import door
 from recoder_jax.learning.batch import Batch, Shape, Tree, pack, token_weights
 from recoder_jax.learning.checkpoint import Checkpoints
 from recoder_jax.learning.objective import Clip
-from recoder_jax.learning.step import Measured, Objective, TrainState, initial_state, make_optimizer, make_step, place
+from recoder_jax.learning.step import Measured, Objective, TrainState, initial_state, make_optimizer, make_step, moments_in, place
 from recoder_jax.rollout.lessons import RolloutLessons, SupervisedLessons
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.runs.report import flatten
+from recoder_jax.sampling.budget import cache_line
 from recoder_jax.sampling.timeline import Span, tracks
 
 
 def train(config: ConfigDict, workdir: str) -> None:
     """Run a training from its last checkpoint, or its beginning, to `config.steps` updates."""
     run, mesh, rl = RunDirectory(workdir), factory.mesh_of(config), config.kind == "rl"
+    offload = rl and config.rollout.offload
     check_rows(config, mesh)
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(mesh))
@@ -55,6 +57,7 @@ def train(config: ConfigDict, workdir: str) -> None:
             goldens, slots = factory.goldens_of(config), factory.slots_of(config)
             player = factory.player_of(policy, sandbox, reward, mesh, goldens, slots, config.batch.least_windows)
             lessons = RolloutLessons(config, player, factory.plan_of(config), run)
+            print(f"{config.name}: {cache_line(lessons.room, player.sampler)}", flush=True)
         else:
             lessons = SupervisedLessons(config, policy.encoder)
 
@@ -69,7 +72,11 @@ def train(config: ConfigDict, workdir: str) -> None:
         progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc=config.name, unit="step", mininterval=1.0)
         for step in progress:
             began = time.perf_counter()
+            if offload:
+                state = moments_in(state, learner.placed, "pinned_host")
             lesson = lessons(state.params, step)
+            if offload:
+                state = moments_in(state, learner.placed, "device")
             batch = place(pack_trees(lesson.trees, config, policy.config.image_id), mesh)
             handed = time.perf_counter()
             state, measured, gradient_norm = learner.step(state, batch)
@@ -129,7 +136,7 @@ def check_same_run(config: ConfigDict, saved: dict) -> None:
 
     A key that the code did not have when the run was started is not compared.
     """
-    free = ("name", "steps", "mesh.", "sandbox.workers", "sandbox.isolation", "checkpoint.", "log.", "evaluation.", "judge.", "data.dir", "versions.")
+    free = ("name", "steps", "mesh.", "rollout.charts", "rollout.lanes", "rollout.chunk", "rollout.offload", "sandbox.workers", "sandbox.isolation", "checkpoint.", "log.", "evaluation.", "judge.", "data.dir", "versions.")
     held = ("judge.model", "judge.policy", "judge.max_pixels")  # unlike addresses and deadlines, they change what a reward is
     now, then = flatten(config.to_dict()), flatten(saved)
     compared = [key for key in now if key in held or not key.startswith(free)]

@@ -1,16 +1,20 @@
 """Playing the tree: shared turns are shared, feedback is appended, and learning sees exactly what was sampled."""
 
 import dataclasses
+import threading
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
 
 from recoder_jax.charts.chart import Chart
+from recoder_jax.charts.execution import Status, failure
 from recoder_jax.charts.goldens import Goldens
 from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.charts.scores import same_program
 from recoder_jax.configuration import load
 from recoder_jax.dialogue.encoder import Tokens
+from recoder_jax.dialogue.response import block_is_closed
 from recoder_jax.dialogue.turns import Prompts
 from recoder_jax.learning.batch import Shape, pack, token_weights
 from recoder_jax.rewards.judge import Judgement
@@ -175,6 +179,71 @@ def test_one_turn_is_a_dialogue_like_any_other(policy, player):
     assert not [name for name in metrics if name.startswith(("correction/", "turn2/"))]
     records = dialogue_records(groups, np.zeros((2, 3)), 1, lambda image: "x")
     assert [len(record.turns) for record in records] == [1] * 6 and records[0].turns[0].parts["textual"] == 1.0 and not records[0].turns[0].shared
+
+
+class Fencing(Saying):
+    """An encoder that hears backticks and line ends in some tokens, so that every response closes a block somewhere."""
+
+    def decode(self, ids):
+        return "<think>a</think>\n```python\n" + "".join({0: "\n```", 1: "\n"}.get(int(token) % 3, "x") for token in ids)
+
+
+@pytest.mark.parametrize("branch_turn", [1, 2])
+def test_a_response_is_cut_where_its_block_is_closed_whatever_the_chunk(policy, player, branch_turn):
+    encoder, played = Fencing(policy.encoder, ""), []
+    for chunk in (1, 7, 20):
+        plan = dataclasses.replace(PLAN, turns=2, branch_turn=branch_turn, stop_at_fence=True)
+        fenced = dataclasses.replace(player, encoder=encoder, slots=Slots(places=1, lanes=1, chunk=chunk), reward=None)
+        groups, _ = fenced.play(policy.params, charts(2), plan, seed=0, step=0)
+        played.append([[turn.tokens.tolist() for turn in t.turns] for group in groups for t in group.trajectories])
+    assert played[0] == played[1] == played[2]
+    lengths = set()
+    for tokens in (tokens for turns in played[0] for tokens in turns):
+        closed = [n for n in range(1, len(tokens) + 1) if block_is_closed(encoder.decode(tokens[:n]))]
+        assert closed[:1] in ([], [len(tokens)])
+        lengths.add(len(tokens))
+    assert len(lengths) > 2
+
+
+def test_a_slow_program_delays_its_own_row_only(policy, player, sandbox):
+    """One program waits until every other dialogue has ended; without rows of its own kind in between, nothing else would go on."""
+    held, others = [], threading.Event()
+
+    class Holding:
+        workers = sandbox.workers
+
+        def submit(self, program):
+            future = Future()
+            if not held:
+                held.append(future)
+                threading.Thread(target=lambda: (others.wait(60), future.set_result(failure(Status.timeout, "slow")))).start()
+            else:
+                future.set_result(failure(Status.error, "quick"))
+            return future
+
+    left = []
+
+    def done():
+        left.append(1)
+        if len(left) == 3:
+            others.set()
+
+    slow = dataclasses.replace(player, sandbox=Holding(), reward=None)
+    groups, times = slow.play(policy.params, charts(4), dataclasses.replace(PLAN, turns=2, branch_turn=1), seed=0, step=0, done=done)
+    assert others.is_set() and [group.chart.id for group in groups] == [f"chart/{i}" for i in range(4)]
+    statuses = [turn.execution.status for group in groups for t in group.trajectories for turn in t.turns]
+    assert statuses.count(Status.timeout) == 1 and times.programs == 4 * 3 * 2
+
+
+def test_a_failure_on_a_host_thread_ends_the_rollout_with_its_error(policy, player):
+    class Broken:
+        workers = 1
+
+        def submit(self, program):
+            raise RuntimeError("the sandbox is gone")
+
+    with pytest.raises(RuntimeError, match="the sandbox is gone"):
+        dataclasses.replace(player, sandbox=Broken(), reward=None).play(policy.params, charts(1), PLAN, seed=0, step=0)
 
 
 def test_the_weights_of_a_lesson_follow_its_step(policy, player, world, tmp_path):

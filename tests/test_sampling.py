@@ -12,6 +12,7 @@ from recoder_jax.dialogue.encoder import Tokens
 from recoder_jax.dialogue.turns import Message, Prompts, feedback, opening
 from recoder_jax.learning.batch import Shape, Tree, pack, strand
 from recoder_jax.learning.step import target_logprobs
+from recoder_jax.sampling import budget
 from recoder_jax.sampling.drawing import Controls, draw, threshold
 from recoder_jax.sampling.engine import Engine
 from recoder_jax.sampling.functions import Sampler, room_for
@@ -274,6 +275,13 @@ def test_feedback_that_finds_no_room_is_refused(policy, params, sampler):
         pass
     with pytest.raises(ValueError, match="feedback of 300 tokens does not fit"):
         engine.feed(request, said[0].row, Tokens(np.zeros(300, np.int32)))
+
+
+def test_a_cache_that_finds_no_memory_is_refused_with_the_keys_to_turn(policy, params, sampler, monkeypatch):
+    monkeypatch.setattr(budget, "free_memory", lambda device: 10_000)
+    with pytest.raises(ValueError, match=r"2 places x 3 rows: .* GiB a device.* GiB are free; lower rollout.charts"):
+        Engine(sampler, params, room())
+    assert budget.share(room(), sampler) == room().bytes(policy.config)
 
 
 def test_the_budget_of_a_room_is_what_its_cache_takes(policy, params, sampler):

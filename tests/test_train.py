@@ -75,7 +75,8 @@ def test_killed_and_resumed_training_ends_with_the_same_bits(config, extra, step
     run_to_end(command(config, whole, world, extra), environment)
     kill_after(command(config, broken, world, extra), environment, broken, kill)
     assert len((broken / "metrics.jsonl").read_text().splitlines()) < steps
-    run_to_end(command(config, broken, world, extra), environment)
+    again = [*extra, "--config.rollout.offload=True", "--config.rollout.chunk=7"] if config != "sft" else extra  # which change no bit
+    run_to_end(command(config, broken, world, again), environment)
     expected, got = content(whole), content(broken)
     assert got[0] == expected[0] and len(got[0]) == steps
     assert got[1] == expected[1]

@@ -139,8 +139,8 @@ class Bench:
             for _ in range(2):  # the first run compiles
                 _, times = player.play(sampled.params, played, plan, 0, 0)
         metrics = times.metrics()
-        self.progress(f"host hidden: {100 * metrics['time/hidden_share']:.1f} %")
-        return {"charts": charts, "program_seconds": program, "judge_seconds": judge, "workers": waiting.workers, "share": metrics["time/hidden_share"],
+        self.progress(f"host hidden: {100 * metrics['process/hidden_share']:.1f} %")
+        return {"charts": charts, "program_seconds": program, "judge_seconds": judge, "workers": waiting.workers, "share": metrics["process/hidden_share"],
                 "device": metrics["time/sample"], "execute": metrics["time/execute"], "judge": metrics["time/judge"]}  # fmt: skip
 
 

@@ -52,6 +52,11 @@ def parse_response(text: str) -> Response:
     return Response(text=text, think=think, program=program, well_formed=_is_well_formed(text))
 
 
+def block_is_closed(text: str) -> bool:
+    """Whether a python block with a closing fence stands in `text`, outside of the thoughts."""
+    return any(block.closed and block.language in PYTHON_NAMES for block in _blocks(_split_think(text)[1]))
+
+
 def write_response(think: str, program: str) -> str:
     """The canonical text of a response; `parse_response` gives back both parts, without surrounding white space of `think` and
     without surrounding line breaks of `program`.

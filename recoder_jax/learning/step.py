@@ -170,6 +170,12 @@ def initial_state(params: nnx.State, optimizer, shardings: TrainState) -> TrainS
     return TrainState(params, moments, jax.device_put(jnp.int32(0), shardings.step))
 
 
+def moments_in(state: TrainState, shardings: TrainState, memory: str) -> TrainState:
+    """The state with the optimizer's moments in `memory`, 'device' or 'pinned_host'; takes the old ones over."""
+    where = jax.tree.map(lambda one: one.with_memory_kind(memory), shardings.optimizer)
+    return dataclasses.replace(state, optimizer=jax.device_put(state.optimizer, where, donate=True))
+
+
 def place(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:
     """Put a batch on the devices of a mesh: rows and images over the batch axes, tokens of a row over the sequence axis, whole where these
     do not divide them."""

@@ -20,7 +20,7 @@ from recoder_jax.dialogue.turns import Prompts, opening
 from recoder_jax.learning.batch import Tree, split_tree
 from recoder_jax.learning.objective import group_advantages
 from recoder_jax.rollout.measure import alarms, dialogue_records, rollout_metrics, without_incomplete
-from recoder_jax.rollout.play import Plan, Player
+from recoder_jax.rollout.play import Plan, Player, room_of
 from recoder_jax.rollout.trajectory import supervised_tree
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.runs.records import DialogueRecord
@@ -74,13 +74,14 @@ def example_tree(example: Example, encoder: Encoder, prompts: Prompts, limit: in
 
 
 class RolloutLessons:
-    """The policy's own dialogues, rewarded."""
+    """The policy's own dialogues, rewarded. room: what their cache holds, at the longest."""
 
     def __init__(self, config: ConfigDict, player: Player, plan: Plan, run: RunDirectory):
         source = open_charts(config.data.dir, config.data.name, config.data.split, config.data.keep)
         self._pipeline = Pipeline(source, config.batch.size, config.seed)
         self._config, self._player, self._run, self._plan = config, player, run, plan
         prompt = player.encoder.prompt(opening(source[0].image, player.prompts))
+        self.room = room_of(player.sampler, player.slots, plan, player.longest_prompt(prompt), config.batch.size)
         longest = plan.longest_tree(player.longest_prompt(prompt), config.batch.suffixes)
         if longest > config.batch.row_tokens:
             raise ValueError(

@@ -21,6 +21,7 @@ from recoder_jax.dialogue.encoder import Encoder, Tokens
 from recoder_jax.dialogue.turns import Prompts, opening
 from recoder_jax.learning.objective import trajectory_reward
 from recoder_jax.rewards.mixture import Mixture
+from recoder_jax.rollout.fences import Fences
 from recoder_jax.rollout.host import Host, Speaker
 from recoder_jax.rollout.trajectory import Group, Trajectory, Turn
 from recoder_jax.sampling.drawing import Controls
@@ -33,7 +34,8 @@ from recoder_jax.sampling.timeline import DEVICE, HOST, Span, Timeline, covered,
 class Plan:
     """The shape of a rollout. turns: T. branch_turn: first turn sampled `group` times, in 1..T. response_tokens: cap of a
     response. feedback_tokens: cap of a feedback, image included. temperature: of sampling, 0 is greedy. gamma, eta: weights of
-    the first turn's reward and of the rise over it in the trajectory reward."""
+    the first turn's reward and of the rise over it in the trajectory reward. stop_at_fence: a response is cut where its python
+    block is closed."""
 
     turns: int
     branch_turn: int
@@ -43,6 +45,7 @@ class Plan:
     temperature: float
     gamma: float = 0.0
     eta: float = 0.0
+    stop_at_fence: bool = False
 
     def __post_init__(self):
         if not 1 <= self.branch_turn <= self.turns:
@@ -77,7 +80,7 @@ class Times:
         device's work."""
         device, host = covered(self.spans, *DEVICE), covered(self.spans, *HOST)
         execute, judge = seconds(covered(self.spans, "execute")), seconds(covered(self.spans, "judge"))
-        metrics = {"time/sample": seconds(device), "time/execute": execute, "time/hidden_share": overlap(device, host) / max(seconds(host), 1e-9)}
+        metrics = {"time/sample": seconds(device), "time/execute": execute, "process/hidden_share": overlap(device, host) / max(seconds(host), 1e-9)}
         metrics |= {"throughput/executions_per_s": self.programs / max(execute, 1e-9)}
         return metrics | ({"time/judge": judge} if judge else {})
 
@@ -120,7 +123,7 @@ class Player:
             for request, chart in zip(requests, charts, strict=True):
                 engine.submit(request)
                 host.meet(chart)
-            run(engine, host, charts, plan, done)
+            run(engine, host, charts, plan, Fences(self.encoder) if plan.stop_at_fence else None, done)
             del engine  # its cache need not lie beside that of a judge in this process
             turns = host.finish()
         groups = [self._group(chart, request.prompt, turns, index, plan) for index, (chart, request) in enumerate(zip(charts, requests, strict=True))]
@@ -160,11 +163,12 @@ def room_of(sampler: Sampler, slots: Slots, plan: Plan, prompt: int, charts: int
     )  # fmt: skip
 
 
-def run(engine: Engine, host: Host, charts: Sequence[Chart], plan: Plan, done: Callable[[], None]) -> None:
+def run(engine: Engine, host: Host, charts: Sequence[Chart], plan: Plan, fences: Fences | None, done: Callable[[], None]) -> None:
     """Until every row of every chart has said its last turn and its program has ended."""
     left = {index: plan.group for index in range(len(charts))}
     while left:
-        for said in engine.step(hold=host.behind):
+        ended = engine.step(hold=host.behind)
+        for said in fences.cut(engine, ended) if fences else ended:
             host.hear(said, charts[said.request.identity[2]])
         for said, piece in host.heard(wait=not engine.flying):
             if piece is not None:

@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 from recoder_jax.dialogue.encoder import Tokens
+from recoder_jax.sampling.budget import check_memory
 from recoder_jax.sampling.cache import Lanes
 from recoder_jax.sampling.drawing import Controls
 from recoder_jax.sampling.functions import Room, Sampler
@@ -43,7 +44,7 @@ class Said:
 class Engine:
     """Plays requests on a sampler's functions, with the parameters that `sampler.load` made. The cache lives as long as the engine.
 
-    Raises ValueError for a room that does not lie evenly over the devices.
+    Raises ValueError for a room that does not lie evenly over the devices, or for which they have no memory.
     """
 
     def __init__(self, sampler: Sampler, params, room: Room, timeline: Timeline | None = None):
@@ -51,6 +52,7 @@ class Engine:
         if room.places % shards or room.lanes % shards:
             raise ValueError(f"{room.places} places and {room.lanes} lanes do not lie evenly over {shards} devices of the mesh's data and fsdp axes; "
                              "choose multiples")  # fmt: skip
+        check_memory(room, sampler)
         self.sampler, self.room, self.timeline = sampler, room, timeline or Timeline()
         self._params, (self._prefix, self._trunk, self._rows) = params, sampler.caches(room)
         self._places: list[Place | None] = [None] * room.places
@@ -91,11 +93,20 @@ class Engine:
             self._places[place.index] = None
             del self._at[request]
 
-    def stop(self, request: Request, row: int) -> None:
-        """Cut a row that speaks: no later `step` tells of this response. Then feed or release it."""
+    def stop(self, request: Request, row: int, keep: int | None = None) -> Said:
+        """Cut a row that speaks after `keep` of the tokens that `spoken` gives, or after all of them: no later `step` tells of this response.
+        Then feed or release it."""
         place = self._at[request]
-        place.rows[row].speaks = False
+        one = place.rows[row]
+        one.speaks = False
+        if keep is not None:
+            one.cut(keep)
         self._silenced[place.trunk].add((place.index, row))
+        return Said(request, row, one.turn, *one.said(), False)
+
+    def speaking(self) -> list[tuple[Request, int]]:
+        """Rows that are not known to have ended, with their requests."""
+        return [(place.request, number) for place in self._places if place for number, row in enumerate(place.rows) if row.speaks]
 
     def cancel(self, request: Request) -> None:
         """Forget a tree, wherever it stands."""

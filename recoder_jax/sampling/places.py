@@ -47,6 +47,11 @@ class Row:
         self.logprobs.append(logprobs)
         self.count += len(tokens)
 
+    def cut(self, count: int) -> None:
+        """Keep the first `count` tokens."""
+        tokens, logprobs = self.said()
+        self.tokens, self.logprobs, self.count = [tokens[:count]], [logprobs[:count]], min(count, len(tokens))
+
     def said(self) -> tuple[np.ndarray, np.ndarray]:
         """Tokens int32 [n] and log probabilities float32 [n] of the response so far."""
         nothing = np.zeros(0, np.int32), np.zeros(0, np.float32)
