@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	PATH="$(BIN):$$PATH" bash launch/pipeline.sh configs/tiny $(RUN)
 
 test: $(VENV)/.installed-test
-	"$(BIN)/python" -m pytest tests -n 2 --dist loadfile
+	"$(BIN)/python" -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 
 install: $(VENV)/.installed
 

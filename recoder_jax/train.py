@@ -25,7 +25,7 @@ from recoder_jax.learning.batch import Batch, Shape, Tree, pack, token_weights
 from recoder_jax.learning.checkpoint import Checkpoints
 from recoder_jax.learning.objective import Clip
 from recoder_jax.learning.step import Measured, Objective, TrainState, initial_state, make_optimizer, make_step, moments_in, place
-from recoder_jax.rollout.lessons import RolloutLessons, SupervisedLessons
+from recoder_jax.rollout.lessons import Lesson, RolloutLessons, SupervisedLessons
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.runs.report import flatten
 from recoder_jax.sampling.budget import cache_line
@@ -35,7 +35,6 @@ from recoder_jax.sampling.timeline import Span, tracks
 def train(config: ConfigDict, workdir: str) -> None:
     """Run a training from its last checkpoint, or its beginning, to `config.steps` updates."""
     run, mesh, rl = RunDirectory(workdir), factory.mesh_of(config), config.kind == "rl"
-    offload = rl and config.rollout.offload
     check_rows(config, mesh)
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(mesh))
@@ -72,11 +71,7 @@ def train(config: ConfigDict, workdir: str) -> None:
         progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc=config.name, unit="step", mininterval=1.0)
         for step in progress:
             began = time.perf_counter()
-            if offload:
-                state = moments_in(state, learner.placed, "pinned_host")
-            lesson = lessons(state.params, step)
-            if offload:
-                state = moments_in(state, learner.placed, "device")
+            lesson, state = learned_from(lessons, state, step, learner, rl and config.rollout.offload)
             batch = place(pack_trees(lesson.trees, config, policy.config.image_id), mesh)
             handed = time.perf_counter()
             state, measured, gradient_norm = learner.step(state, batch)
@@ -95,6 +90,15 @@ def train(config: ConfigDict, workdir: str) -> None:
             if last or (step + 1) % config.checkpoint.every == 0:
                 checkpoints.save(state, config.seed)
             progress.set_postfix(summary(metrics, rl), refresh=False)
+
+
+def learned_from(lessons: Callable, state: TrainState, step: int, learner: "Learner", offload: bool) -> tuple[Lesson, TrainState]:
+    """The lesson of a step and the state as the step takes it. offload: the moments lie in the host's memory meanwhile."""
+    if not offload:
+        return lessons(state.params, step), state
+    resting = moments_in(state, learner.placed, "pinned_host")
+    del state
+    return lessons(resting.params, step), moments_in(resting, learner.placed, "device")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +140,7 @@ def check_same_run(config: ConfigDict, saved: dict) -> None:
 
     A key that the code did not have when the run was started is not compared.
     """
-    free = ("name", "steps", "mesh.", "rollout.charts", "rollout.lanes", "rollout.chunk", "rollout.offload", "sandbox.workers", "sandbox.isolation", "checkpoint.", "log.", "evaluation.", "judge.", "data.dir", "versions.")
+    free = ("name", "steps", "mesh.", "rollout.offload", "sandbox.workers", "sandbox.isolation", "checkpoint.", "log.", "evaluation.", "judge.", "data.dir", "versions.")
     held = ("judge.model", "judge.policy", "judge.max_pixels")  # unlike addresses and deadlines, they change what a reward is
     now, then = flatten(config.to_dict()), flatten(saved)
     compared = [key for key in now if key in held or not key.startswith(free)]

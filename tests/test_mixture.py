@@ -231,7 +231,8 @@ def test_a_missing_part_matters_in_the_turns_that_count(gamma, eta, complete):
     lost, had = (mixture(GOOD_RESPONSE, GOLDEN, GOLDEN, judgement) for judgement in (LOST, Judgement(0.5)))
     turns = [Turn(n + 1, None, None, True, GOOD_RESPONSE, GOLDEN, reward, None) for n, reward in enumerate((lost, had))]
     plan = Plan(turns=2, branch_turn=2, group=2, response_tokens=1, feedback_tokens=1, temperature=1.0, gamma=gamma, eta=eta)
-    group = Player._group(None, Chart('c', TARGET, '', ''), None, [turns, [turns[0], turns[0]]], plan)
+    said = {(0, row, number): turn for row, own in enumerate([turns, [turns[0], turns[0]]]) for number, turn in enumerate(own, start=1)}
+    group = Player._group(None, Chart('c', TARGET, '', ''), None, said, 0, plan)
     assert [trajectory.complete for trajectory in group.trajectories] == [complete, False]
 
 

@@ -118,7 +118,7 @@ def target_logprobs(model, x, target, chunk: int):
     return tuple(jnp.moveaxis(out, 0, 2).reshape(rows, padded)[:, :count] for out in outputs)
 
 
-def update(graphdef, optimizer, state: TrainState, batch: Batch, objective: Objective, shardings: TrainState):
+def update(graphdef, optimizer, state: TrainState, batch: Batch, objective: Objective, shardings: TrainState | None):
     """One optimizer step over all micro-batches; weights are global, so gradients of micro-batches add up. Gradients lie where their
     parameters lie: left to the compiler, the sum over micro-batches is whole on every device."""
 
@@ -126,7 +126,7 @@ def update(graphdef, optimizer, state: TrainState, batch: Batch, objective: Obje
         return batch_loss(nnx.merge(graphdef, params), part, objective)
 
     def placed(gradients):
-        return jax.lax.with_sharding_constraint(gradients, shardings.params)
+        return gradients if shardings is None else jax.lax.with_sharding_constraint(gradients, shardings.params)
 
     def accumulate(carry, part):
         gradients, measured = carry
@@ -171,9 +171,9 @@ def initial_state(params: nnx.State, optimizer, shardings: TrainState) -> TrainS
 
 
 def moments_in(state: TrainState, shardings: TrainState, memory: str) -> TrainState:
-    """The state with the optimizer's moments in `memory`, 'device' or 'pinned_host'; takes the old ones over."""
+    """The state with the optimizer's moments in `memory`, 'device' or 'pinned_host'; the old ones are free once nobody holds the old state."""
     where = jax.tree.map(lambda one: one.with_memory_kind(memory), shardings.optimizer)
-    return dataclasses.replace(state, optimizer=jax.device_put(state.optimizer, where, donate=True))
+    return dataclasses.replace(state, optimizer=jax.device_put(state.optimizer, where))
 
 
 def place(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:

@@ -66,11 +66,12 @@ def proceed(model, prefix: Prefix, trunk: tuple, speech: Speech, given: Given, l
 
 def append(model, prefix: Prefix, rows: Rows, given: Given, lanes: Lanes, bounds: tuple[int, int]) -> Rows:
     """Read feedback behind what single rows hold, and let them speak. bounds: slots of prefix and suffix that can hold anything."""
-    past = Past(prefix.k, prefix.v, _until(prefix.length, bounds[0]), rows.k, rows.v, _until(rows.speech.length, bounds[1]))
+    # what a row holds by the host: it may have been cut before the end of what it said
+    past = Past(prefix.k, prefix.v, _until(prefix.length, bounds[0]), rows.k, rows.v, _until(lanes.offset[:, None], bounds[1]))
 
     def view(one: Past) -> Past:
-        return Past(*_of_places(one.prefix_k, one.prefix_v, one.prefix_valid, lanes, bounds[0]),
-                    *_of_rows(one.suffix_k, one.suffix_v, one.suffix_valid, lanes, bounds[1]))
+        shared = _of_places(one.prefix_k, one.prefix_v, one.prefix_valid, lanes, bounds[0])
+        return Past(*shared, *_of_rows(one.suffix_k, one.suffix_v, lanes, bounds[1]), one.suffix_valid)
 
     k, v, last = read(model, past, given, view)
 
@@ -206,19 +207,15 @@ def _of_places(k, v, valid, lanes: Lanes, bound: int) -> tuple:
     return pick(k, lanes.place), pick(v, lanes.place), on_shards(lambda a, place: a[place], (by_place(), by_place()), by_place())(valid, lanes.place)
 
 
-def _of_rows(k, v, valid, lanes: Lanes, bound: int) -> tuple:
-    """The first slots of the lanes' rows, of one layer: [A, 1, K, bound, H] twice and bool [A, 1, bound]."""
+def _of_rows(k, v, lanes: Lanes, bound: int) -> tuple:
+    """The first slots of the lanes' rows, of one layer: [A, 1, K, bound, H] twice."""
     suffix = spec(cache_lib.SUFFIX[1:], SAMPLING)
 
     def take(a, place, row):
         return a[:, :, :, :bound][place, row][:, None]
 
-    def take_valid(a, place, row):
-        return a[place, row][:, None]
-
     pick = on_shards(take, (suffix, by_place(), by_place()), suffix)
-    valid = on_shards(take_valid, (by_place(), by_place(), by_place()), by_place())(valid, lanes.place, lanes.row)
-    return pick(k, lanes.place, lanes.row), pick(v, lanes.place, lanes.row), valid
+    return pick(k, lanes.place, lanes.row), pick(v, lanes.place, lanes.row)
 
 
 def _new_specs():
