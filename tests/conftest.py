@@ -5,8 +5,6 @@ What needs jax is imported in the fixture that uses it: the tests of charts/ als
 
 import dataclasses
 import os
-import shutil
-import tempfile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,11 +18,6 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-# What one process compiled no other compiles again, in this session of tests only: both workers and what they start share the directory.
-SESSION = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-COMPILATIONS = os.path.join(tempfile.gettempdir(), f"recoder-compilations-{SESSION}")
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", COMPILATIONS)
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 # Files that take longest, so that two workers end together.
 FIRST = ("test_train.py", "test_hostile.py", "test_sampling.py", "test_learning.py", "test_sampling_sharded.py", "test_sharding.py", "test_serve_door.py")
 
@@ -32,11 +25,6 @@ FIRST = ("test_train.py", "test_hostile.py", "test_sampling.py", "test_learning.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {name: place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: order.get(item.path.name, len(FIRST)))
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if not hasattr(session.config, "workerinput"):
-        shutil.rmtree(COMPILATIONS, ignore_errors=True)
 
 
 @dataclasses.dataclass(frozen=True)

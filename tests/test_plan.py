@@ -127,6 +127,16 @@ def test_an_update_is_planned_for_a_tpu_that_is_not_there(capsys):
     assert said["update_seconds"] == step["time"]["seconds"]
 
 
+@needs_libtpu
+@pytest.mark.parametrize("branch_turn", [1, 2])
+def test_a_rollout_is_planned_for_a_tpu_that_is_not_there(capsys, branch_turn):
+    small = ["--config.rollout.charts=8", "--config.rollout.lanes=4", "--config.model.dtype=bfloat16", f"--config.rollout.branch_turn={branch_turn}"]
+    arguments = ["--config=configs/tiny/stage1_shared_first_turn.py", *RL, *small, "--config.mesh.fsdp=4", "--config.batch.rows=4"]
+    assert plan.main([*arguments, "--topology=v5e:2x2", "--only=sample", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["fits"] and "decode" in [step["name"] for step in said["steps"]]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

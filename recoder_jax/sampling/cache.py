@@ -209,9 +209,11 @@ def settle(held: jax.Array, recent: jax.Array, length: jax.Array) -> jax.Array:
     """Move what a chunk brought, [L, C, R, K, E, H], behind the `length` [C, R] slots of each row of `held` [L, C, R, K, S, H]. Slots that
     no token of the chunk took come to hold nothing of worth, beyond the row's new length. On one shard."""
     places, rows = length.shape
+    # counted from an array: XLA for TPUs takes a loop that reads and writes at its own counter for another one, and fails to compile it
+    counter = jax.lax.optimization_barrier(jnp.arange(places * rows))
 
     def one(n, held):
-        c, r = n // rows, n % rows
+        c, r = counter[n] // rows, counter[n] % rows
         piece = jax.lax.dynamic_slice(recent, (0, c, r, 0, 0, 0), (recent.shape[0], 1, 1, *recent.shape[3:]))
         return jax.lax.dynamic_update_slice(held, piece, (0, c, r, 0, length[c, r], 0))
 
