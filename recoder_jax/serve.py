@@ -132,8 +132,6 @@ def socket_of(options: argparse.Namespace) -> socket.socket:
 
 def open_engine(options: argparse.Namespace, config: ml_collections.ConfigDict) -> tuple[factory.Policy, Engine]:
     """The policy and an engine that has compiled what short texts need. Raises ValueError where the device cannot hold it."""
-    from recoder_jax.serving.worker import Forgetful
-
     mesh = factory.one_device()
     with jax.set_mesh(mesh):
         policy, params = factory.trained_policy(options.checkpoint, config, mesh)
@@ -145,7 +143,7 @@ def open_engine(options: argparse.Namespace, config: ml_collections.ConfigDict) 
         )  # fmt: skip
         try:
             params = sampler.load(params)
-            engine = Engine(sampler, params, room, Forgetful())
+            engine = Engine(sampler, params, room)
             warm(engine, policy.encoder)
         except jax.errors.JaxRuntimeError as error:
             raise memory_error(error) or error from None

@@ -14,7 +14,7 @@ from recoder_jax.sampling.engine import Engine
 from recoder_jax.sampling.functions import Sampler, room_for
 from recoder_jax.sampling.layout import Buckets
 from recoder_jax.serving.app import Options, Service, serve
-from recoder_jax.serving.worker import Forgetful, Worker
+from recoder_jax.serving.worker import Worker
 from tests.conftest import image_of
 
 PLACES, ROWS, TOKENS, CONTEXT, CHUNK = 4, 3, 3000, 1024, 8
@@ -90,7 +90,7 @@ def room():
 @contextlib.contextmanager
 def serving(policy, sampler: Sampler, grace: float = 0.0, **options):
     """A server that is stopped at the end."""
-    running = Running(policy.encoder, Engine(sampler, sampler.load(policy.params), room(), Forgetful()), grace, options)
+    running = Running(policy.encoder, Engine(sampler, sampler.load(policy.params), room()), grace, options)
     running.start()
     try:
         yield running

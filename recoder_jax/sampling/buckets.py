@@ -1,7 +1,5 @@
 """Padded sizes. Everything that jit sees has one of few sizes, so that few shapes are compiled."""
 
-import dataclasses
-
 
 def power_of_two(count: int, least: int) -> int:
     """The smallest power of two times `least` that holds `count`: at most half of it is padding."""

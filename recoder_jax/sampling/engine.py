@@ -43,6 +43,7 @@ class Said:
 
 class Engine:
     """Plays requests on a sampler's functions, with the parameters that `sampler.load` made. The cache lives as long as the engine.
+    timeline: is told when the device works.
 
     Raises ValueError for a room that does not lie evenly over the devices, or for which they have no memory.
     """
@@ -53,7 +54,7 @@ class Engine:
             raise ValueError(f"{room.places} places and {room.lanes} lanes do not lie evenly over {shards} devices of the mesh's data and fsdp axes; "
                              "choose multiples")  # fmt: skip
         check_memory(room, sampler)
-        self.sampler, self.room, self.timeline = sampler, room, timeline or Timeline()
+        self.sampler, self.room, self._timeline = sampler, room, timeline
         self._params, (self._prefix, self._trunk, self._rows) = params, sampler.caches(room)
         self._places: list[Place | None] = [None] * room.places
         self._at: dict[Request, Place] = {}
@@ -183,7 +184,8 @@ class Engine:
             self._params, self._prefix, rows, self._put(silenced), steps=self.room.chunk, bounds=bounds, filtered=filtered
         )
         self._keep(trunk, rows)
-        self.timeline.watch("decode", chunk.count)
+        if self._timeline:
+            self._timeline.watch("decode", chunk.count)
         return [(chunk, speakers)]
 
     def _collect(self, chunk, speakers) -> list[Said]:
@@ -243,7 +245,8 @@ class Engine:
             self._prefix, speech = functions.start(self._params, self._prefix, target.speech, laid, lanes)
             target = dataclasses.replace(target, speech=speech)
         self._keep(trunk, target)
-        self.timeline.watch("read", target.speech.active + 0)
+        if self._timeline:
+            self._timeline.watch("read", target.speech.active + 0)  # a copy: the next call takes the array itself over
         for lane, position in zip(call, following, strict=True):
             if lane:
                 self._go_on(kind, lane[0], int(position))

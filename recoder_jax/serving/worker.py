@@ -18,7 +18,6 @@ import numpy as np
 
 from recoder_jax.sampling.engine import Engine
 from recoder_jax.sampling.places import Request
-from recoder_jax.sampling.timeline import Timeline
 from recoder_jax.serving.text import Spoken, Utterance
 
 
@@ -46,16 +45,6 @@ class Job:
     stops: tuple[str, ...]
     tell: Callable[[list[Piece] | Exception], None]
     rows: dict[int, Utterance] = dataclasses.field(default_factory=dict)  # that still speak
-
-
-class Forgetful(Timeline):
-    """Keeps no spans: nobody reads a server's, and they would grow without end."""
-
-    def __init__(self):
-        self.spans = []
-
-    def watch(self, kind: str, result: jax.Array) -> None:
-        pass
 
 
 class Worker:
