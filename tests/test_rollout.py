@@ -188,11 +188,11 @@ class Fencing(Saying):
         return "<think>a</think>\n```python\n" + "".join({0: "\n```", 1: "\n"}.get(int(token) % 3, "x") for token in ids)
 
 
-@pytest.mark.parametrize("branch_turn", [1, 2])
-def test_a_response_is_cut_where_its_block_is_closed_whatever_the_chunk(policy, player, branch_turn):
+def test_a_response_is_cut_where_its_block_is_closed_whatever_the_chunk(policy, player):
+    """In shared turns and in a row's own, with feedback behind the cut."""
     encoder, played = Fencing(policy.encoder, ""), []
     for chunk in (1, 20):
-        plan = dataclasses.replace(PLAN, turns=2, branch_turn=branch_turn, stop_at_fence=True)
+        plan = dataclasses.replace(PLAN, stop_at_fence=True)
         fenced = dataclasses.replace(player, encoder=encoder, slots=Slots(places=1, lanes=1, chunk=chunk), reward=None)
         groups, _ = fenced.play(policy.params, charts(2), plan, seed=0, step=0)
         played.append([[turn.tokens.tolist() for turn in t.turns] for group in groups for t in group.trajectories])

@@ -27,7 +27,7 @@ EIGHT_DEVICES = """
     encoder = Encoder(load_tokenizer('tiny'), ImageProcessor(min_pixels=28 * 28, max_pixels=56 * 84))
     tiny = preset('tiny', vocab=encoder.vocab_size + encoder.vocab_size % 2, image_id=encoder.image_id)
     config = tiny.replace(
-        text=dataclasses.replace(tiny.text, layers=2, kv_heads=2), vision=dataclasses.replace(tiny.vision, depth=2, full_attention=(1,)),
+        text=dataclasses.replace(tiny.text, layers=1, kv_heads=2), vision=dataclasses.replace(tiny.vision, depth=2, full_attention=(1,)),
         end_id=encoder.end_id, pad_id=encoder.pad_id,
     )
     graphdef = nnx.graphdef(abstract_model(config))
@@ -37,7 +37,7 @@ EIGHT_DEVICES = """
         sampler = Sampler(graphdef, config, encoder, BUCKETS, mesh)
         requests = [
             Request(encoder.prompt(opening(image_of(chart, 56, 28 * (1 + chart % 2)), PROMPTS)), (0, 0, chart), 12, rows=2, shared=shared)
-            for chart in range(6)
+            for chart in range(5)
         ]
         policy = RandomPolicy(graphdef, params, config, encoder)
         sizes = room(turns, shared, places=4, rows=2, lanes=4)
