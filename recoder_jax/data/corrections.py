@@ -12,7 +12,7 @@ from typing import Callable
 
 import numpy as np
 
-from recoder_jax.data.chart_world import ChartWorld, distinct, pick, seeded
+from recoder_jax.data.chart_world import ChartWorld, pick, seeded
 from recoder_jax.data.chart_world_program import write_program
 from recoder_jax.data.chart_world_spec import ChartSpec, Panel, Series
 from recoder_jax.data.chart_world_words import COLORS, dial
