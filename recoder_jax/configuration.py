@@ -1,12 +1,11 @@
-"""The configuration of a run: every key with its default and meaning, the loader behind `--config`, and its checks.
+"""The configuration of a run: every key with its default and meaning, the loader behind `--config`, and its fingerprint.
 
 An experiment file sets what makes it an experiment; what it does not mention stands here. Unknown keys, wrong types and
-contradictions fail before anything is compiled.
+contradictions fail before anything is compiled (validation.py).
 """
 
 import hashlib
 import json
-import math
 import os
 import runpy
 from collections.abc import Sequence
@@ -15,44 +14,7 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from recoder_jax.rewards.judge_options import addresses
-
-COUNTS = (  # keys whose values are at least 1
-    "steps", "model.unroll", "image.min_pixels", "batch.size", "batch.micro_batches", "batch.rows", "batch.row_tokens",
-    "batch.least_trained", "batch.least_images", "batch.least_windows", "batch.suffixes", "batch.logit_chunk", "rollout.turns", "rollout.branch_turn",
-    "rollout.group", "rollout.response_tokens", "rollout.feedback_tokens", "rollout.charts", "rollout.lanes", "rollout.chunk", "objective.updates",
-    "judge.attempts", "judge.concurrency", "judge.server_concurrency", "judge.breaker_failures", "judge.reply_tokens", "judge.max_pixels", "judge.batch",
-    "sandbox.workers", "sandbox.memory_mb", "checkpoint.every", "checkpoint.keep", "log.rollouts_every", "evaluation.charts",
-    "evaluation.turns", "evaluation.batch",
-)
-POSITIVE = (
-    "optimizer.learning_rate", "optimizer.clip_norm", "objective.constant", "objective.clip_high", "sandbox.seconds",
-    "judge.seconds", "judge.queue_seconds", "judge.attempt_seconds", "judge.first_pause", "judge.breaker_pause",
-)
-NOT_NEGATIVE = (
-    "objective.truncate", "optimizer.warmup", "optimizer.weight_decay", "rollout.temperature", "evaluation.temperature",
-    *(f"reward.{prefix}{name}" for prefix in ("", "ramp_") for name in ("alpha", "beta", "similarity", "textual", "executed")),
-    "reward.ramp_steps", "reward.textual_chart_types", "reward.textual_layout", "reward.textual_texts", "reward.textual_data",
-)
-CHOICES = {
-    "kind": ("sft", "rl"),
-    "model.preset": ("tiny", "100m", "3b", "7b", "72b"),
-    "model.remat": ("none", "blocks", "attention"),
-    "model.attention": ("auto", "xla", "splash", "cudnn"),
-    "model.dtype": ("float32", "bfloat16"),
-    "model.param_dtype": ("float32", "bfloat16"),
-    "data.trained_turns": ("all", "last"),
-    "optimizer.schedule": ("cosine", "constant"),
-    "optimizer.moment_dtype": ("float32", "bfloat16"),
-    "objective.aggregation": ("sequence_mean", "token_mean", "constant"),
-    "objective.baseline": ("mean", "leave_one_out"),
-    "objective.ratio": ("token", "sequence"),
-    "data.keep": ("all", "flat"),
-    "reward.textual_order": ("kept", "free"),
-    "reward.on_missing": ("renormalise", "drop_group", "zero"),
-    "sandbox.isolation": ("auto", "strict", "forced"),
-    "sandbox.replay": ("required", "preferred", "off"),
-}
+from recoder_jax.validation import check, leaves, validate
 
 
 def defaults() -> ml_collections.ConfigDict:
@@ -267,109 +229,6 @@ def one_line(error: BaseException) -> str:
     """The message of an error on one line."""
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
     return " ".join(str(text).split()).rstrip(".;")
-
-
-def leaves(config: ml_collections.ConfigDict | None, prefix: str = "") -> dict[str, object]:
-    """Values by dotted key: {"steps": 1000, "batch.size": 32, ...}; nothing for what is no config."""
-    found = {}
-    for key, value in config.items() if isinstance(config, ml_collections.ConfigDict) else ():
-        found |= leaves(value, f"{prefix}{key}.") if isinstance(value, ml_collections.ConfigDict) else {f"{prefix}{key}": value}
-    return found
-
-
-def validate(config: ml_collections.ConfigDict) -> None:
-    """Check every value, then what values mean together. Raises ValueError naming the value and the remedy."""
-    values = leaves(config)
-    for key, value in values.items():
-        check(not isinstance(value, float) or math.isfinite(value), f"{key} is {value}; give a finite number")
-    for key in COUNTS:
-        check(values[key] >= 1, f"{key} is {values[key]}; give at least 1")
-    for key in POSITIVE:
-        check(values[key] > 0, f"{key} is {values[key]}; give a number above 0")
-    for key in NOT_NEGATIVE:
-        check(values[key] >= 0, f"{key} is {values[key]}; give a number from 0")
-    for key, choices in CHOICES.items():
-        check(values[key] in choices, f"{key} is {values[key]!r}; choose {', '.join(choices[:-1])} or {choices[-1]}")
-    check(0 <= config.seed < 2**31, f"seed is {config.seed}; give a number from 0 to {2**31 - 1}")
-    for key in ("optimizer.b1", "optimizer.b2"):
-        check(0 <= values[key] < 1, f"{key} is {values[key]}; give a number from 0 to below 1")
-    check(config.kind == "sft" or not config.data.mixed_with, f"data.mixed_with is {config.data.mixed_with!r}, which only sft mixes; clear it")
-    for entry in filter(None, config.data.mixed_with.split(",")):
-        name, _, split = entry.partition(":")
-        check(name and split, f"data.mixed_with names {entry!r}; write name:split, for example chart_world:train[:1000]")
-    check(config.kind == "rl" or config.data.keep == "all", f"data.keep is {config.data.keep!r}, which only rl reads; set it to all")
-    validate_mesh(config)
-    validate_images(config)
-    validate_objective(config)
-    validate_reward(config)
-    if config.kind == "rl":
-        validate_rollout(config)
-
-
-def validate_mesh(config: ml_collections.ConfigDict) -> None:
-    mesh = config.mesh
-    for axis, size in mesh.items():
-        check(size >= 1 or size == -1, f"mesh.{axis} is {size}; give at least 1, or -1 for the devices that are left")
-    check(list(mesh.values()).count(-1) <= 1, f"several axes of mesh are -1 ({', '.join(k for k, v in mesh.items() if v == -1)}); make one of them -1 at most")
-    share = abs(mesh.data * mesh.fsdp)  # where an axis is -1, `train` checks the rows again when the devices are known
-    check(config.batch.rows % share == 0, f"batch.rows is {config.batch.rows}, not a multiple of mesh.data * mesh.fsdp = {share}; change one")
-    check(config.batch.row_tokens % abs(mesh.sequence) == 0,
-          f"batch.row_tokens is {config.batch.row_tokens}, not a multiple of mesh.sequence = {mesh.sequence}; change one")
-
-
-def validate_images(config: ml_collections.ConfigDict) -> None:
-    image, limit = config.image, config.rollout.feedback_tokens
-    check(image.max_pixels >= 28 * 28, f"image.max_pixels is {image.max_pixels}; give at least {28 * 28}, one token")
-    check(image.min_pixels <= image.max_pixels, f"image.min_pixels {image.min_pixels} is above image.max_pixels {image.max_pixels}; swap them")
-    tokens = image.max_pixels // 28**2
-    check(tokens < limit, f"rollout.feedback_tokens is {limit} but a render of image.max_pixels takes {tokens}; raise it or lower image.max_pixels")
-
-
-def validate_objective(config: ml_collections.ConfigDict) -> None:
-    objective = config.objective
-    check(objective.clip_low > 0 and objective.clip_low < 1, f"objective.clip_low is {objective.clip_low}; give a number between 0 and 1")
-    check(objective.clip_dual == 0 or objective.clip_dual > 1, f"objective.clip_dual is {objective.clip_dual}; give 0 (off) or a number above 1")
-    check(objective.ratio == "token" or objective.updates > 1,
-          "objective.ratio is 'sequence' but objective.updates is 1, where every ratio is 1; raise updates or choose token")
-    check(objective.truncate == 0 or config.kind == "rl" and objective.updates == 1,
-          f"objective.truncate is {objective.truncate}, which weighs the one update of an RL batch; set it to 0, or kind to rl and objective.updates to 1")
-    check(config.kind == "rl" or objective.updates == 1,
-          f"objective.updates is {objective.updates}; only RL uses a batch more than once, so set it to 1 or raise steps")
-
-
-def validate_reward(config: ml_collections.ConfigDict) -> None:
-    reward, address = config.reward, config.judge.base_url
-    names = ("alpha", "beta", "similarity", "textual", "executed")
-    for prefix in ("", "ramp_"):
-        given, beta = sum(reward[prefix + name] for name in names), reward[f"{prefix}beta"]
-        words = " + ".join(f"reward.{prefix}{name}" for name in names)
-        check(given <= 1 + 1e-9, f"{words} is {given}; give values whose sum is at most 1")
-        check(beta < 1 or reward.on_missing != "renormalise", f"reward.{prefix}beta is 1, so a judge that does not answer leaves no weight to "
-              "renormalise; lower it or choose another reward.on_missing")
-        check(beta == 0 or address != "" or config.judge.policy != "",
-              f"reward.{prefix}beta is {beta} but judge.base_url is empty; give the judge's address, or a policy in judge.policy, or set it to 0")
-    check(not (address and config.judge.policy), "judge.base_url and judge.policy are both set; clear one, for there is one judge")
-    started = [name for name in names if reward[f"ramp_{name}"]]
-    check(reward.ramp_steps > 0 or not started, f"reward.ramp_{''.join(started[:1])} is set but reward.ramp_steps is 0; set the number of updates or clear it")
-    inner = ("textual_chart_types", "textual_layout", "textual_texts", "textual_data")
-    check(sum(reward[name] for name in inner) > 0, f"reward.{', reward.'.join(inner)} are all 0; raise one")
-    check(0 <= reward.textual_tolerance < 1, f"reward.textual_tolerance is {reward.textual_tolerance}; give a number from 0 to below 1")
-    if address:
-        addresses(address)
-
-
-def validate_rollout(config: ml_collections.ConfigDict) -> None:
-    rollout = config.rollout
-    check(rollout.group >= 2, f"rollout.group is {rollout.group}; a group needs at least 2 trajectories to compare")
-    check(rollout.branch_turn <= rollout.turns, f"rollout.branch_turn is {rollout.branch_turn}; it must lie in 1..{rollout.turns}")
-    check(rollout.temperature == 1,
-          f"rollout.temperature is {rollout.temperature}; set it to 1: log probabilities are those of temperature 1, "
-          "so another temperature would make the update off-policy")
-
-
-def check(holds: bool, sentence: str) -> None:
-    if not holds:
-        raise ValueError(sentence)
 
 
 def fingerprint(config: ml_collections.ConfigDict) -> str:

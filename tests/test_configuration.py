@@ -9,9 +9,10 @@ import jax
 import pytest
 
 from recoder_jax import correct, evaluate, train
-from recoder_jax.configuration import CHOICES, defaults, fingerprint, leaves, load
+from recoder_jax.configuration import defaults, fingerprint, load
 from recoder_jax.doors import door
 from recoder_jax.models.qwen2_5_vl.config import preset
+from recoder_jax.validation import CHOICES, leaves
 
 CONFIGS = sorted(str(path) for path in Path("configs").rglob("*.py"))
 SFT, RL = "configs/tiny/sft.py", "configs/tiny/stage1_shared_first_turn.py"
@@ -227,7 +228,7 @@ def keys_read(source: str) -> set[str]:
 
 def unread(config) -> list[str]:
     # the policy's own sizes are called config too, in models
-    files = [path for path in Path("recoder_jax").rglob("*.py") if path.name != "configuration.py" and "models" not in path.parts]
+    files = [path for path in Path("recoder_jax").rglob("*.py") if path.name not in ("configuration.py", "validation.py") and "models" not in path.parts]
     read = set().union(*(keys_read(path.read_text()) for path in files))
     return [key for key in leaves(config) if key not in read and f"{key.split('.')[0]}.*" not in read]
 

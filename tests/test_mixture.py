@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from recoder_jax.charts.chart import Chart
 from recoder_jax.charts.elements import Elements
 from recoder_jax.charts.execution import Execution, Status, failure
-from recoder_jax.configuration import CHOICES, load
+from recoder_jax.configuration import load
 from recoder_jax.dialogue.response import parse_response
 from recoder_jax.factory import mixture_of
 from recoder_jax.learning.objective import group_advantages
@@ -22,6 +22,7 @@ from recoder_jax.rewards.similarity import similarity
 from recoder_jax.rewards.textual import ORDERS, TextualOptions
 from recoder_jax.rollout.measure import reward_metrics, without_incomplete
 from recoder_jax.rollout.play import Plan, Player
+from recoder_jax.validation import CHOICES
 from recoder_jax.rollout.trajectory import Group, Trajectory, Turn
 from tests.fault_server import GOOD, MIDDLING, judge_of
 

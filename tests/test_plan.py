@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from recoder_jax import factory, plan, train
+from recoder_jax import factory, learner, plan
 from recoder_jax.configuration import load
 from recoder_jax.learning.step import initial_state, place
 from recoder_jax.models.qwen2_5_vl.config import preset
@@ -46,7 +46,7 @@ def test_the_planned_update_is_the_program_of_a_real_one(file, overrides):
     with jax.set_mesh(planned.mesh):
         abstract, trees = planned.batch()
         state = initial_state(factory.initial_params(config, planned.policy, planned.mesh), planned.learner.optimizer, planned.learner.placed)
-        batch = place(train.pack_trees(trees, config, planned.policy.config.image_id), planned.mesh)
+        batch = place(learner.pack_trees(trees, config, planned.policy.config.image_id), planned.mesh)
         real, lowered = planned.learner.step.lower(state, batch), planned.learner.step.lower(planned.learner.abstract, abstract)
     for one, other in zip(jax.tree.leaves((state, batch)), jax.tree.leaves((planned.learner.abstract, abstract)), strict=True):
         assert (one.shape, one.dtype, one.sharding) == (other.shape, other.dtype, other.sharding)

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recoder_jax import factory, train
+from recoder_jax import factory, learner
 from recoder_jax.dialogue.encoder import Encoder
 from recoder_jax.learning.batch import Strand, Tree
 from recoder_jax.learning.flops import training_flops
@@ -41,16 +41,16 @@ class Update:
 
     def __init__(self, config: ConfigDict, turns: int, size: tuple[int, int] | None = None):
         self.config, self.mesh = config, factory.mesh_of(config)
-        train.check_rows(config, self.mesh)
+        learner.check_rows(config, self.mesh)
         self.policy = factory.policy_of(config)
-        self.learner = train.learner_of(config, self.policy, self.mesh)
+        self.learner = learner.learner_of(config, self.policy, self.mesh)
         self.trees = filled(trees_of(config, self.policy.encoder, turns, size), self.policy.encoder, config.seed)
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             stack.enter_context(jax.set_mesh(self.mesh))
             began = time.perf_counter()
-            self.batch = place(train.pack_trees(self.trees, self.config, self.policy.config.image_id), self.mesh)
+            self.batch = place(learner.pack_trees(self.trees, self.config, self.policy.config.image_id), self.mesh)
             jax.block_until_ready(self.batch)
             self.pack_seconds = time.perf_counter() - began
             self.state = initial_state(self.initial_params(), self.learner.optimizer, self.learner.placed)

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recoder_jax import factory, train
+from recoder_jax import factory, learner
 from recoder_jax.dialogue.encoder import Tokens
 from recoder_jax.learning.batch import Batch, Tree, abstract_batch, strand
 from recoder_jax.learning.flops import forward_flops, training_flops
@@ -46,13 +46,13 @@ class Planned:
     config: ConfigDict
     policy: factory.Policy
     mesh: jax.sharding.Mesh
-    learner: train.Learner
+    learner: learner.Learner
     turns: int
 
     def batch(self) -> tuple[Batch, list[Tree]]:
         """The batch of an update, placed, and the trees it holds."""
         trees = trees_of(self.config, self.policy.encoder, self.turns)
-        batch = abstract_batch(trees, train.shape_of(self.config))
+        batch = abstract_batch(trees, learner.shape_of(self.config))
         where = batch_shardings(batch, self.mesh)
         return jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), batch, where), trees
 
@@ -60,9 +60,9 @@ class Planned:
 def planned(config: ConfigDict, devices: list, turns: int) -> Planned:
     """Raises ValueError where the config does not fit the number of devices."""
     mesh = factory.mesh_of(config, devices)
-    train.check_rows(config, mesh)
+    learner.check_rows(config, mesh)
     policy = factory.policy_of(config)
-    return Planned(config, policy, mesh, train.learner_of(config, policy, mesh), turns)
+    return Planned(config, policy, mesh, learner.learner_of(config, policy, mesh), turns)
 
 
 def steps_of(plan: Planned, only: str) -> Iterator[Step]:
@@ -79,7 +79,7 @@ def steps_of(plan: Planned, only: str) -> Iterator[Step]:
 def update(plan: Planned, batch: Batch, trees: list[Tree]) -> Step:
     """The update, SFT's or RL's."""
     state = plan.learner.abstract
-    run = shares(trees, train.shape_of(plan.config), plan.mesh.shape["sequence"])
+    run = shares(trees, learner.shape_of(plan.config), plan.mesh.shape["sequence"])
     compiled = compile_step(plan.learner.step, {"state": state, "batch": batch}, run)
     trained = sum(int(piece.trained.sum()) for tree in trees for piece, _ in tree.strands())
     updates = plan.config.objective.updates
