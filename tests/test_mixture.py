@@ -87,7 +87,7 @@ def test_a_part_that_is_missing_means_what_the_config_says(on_missing, value):
     reward = mixture(GOOD_RESPONSE, execution_of(np.full_like(TARGET, 255)), GOLDEN, LOST, TARGET)
     assert reward.total == pytest.approx(value) and reward.missing == ('model',)
     assert 'model' not in reward.parts() and reward.items() == {}
-    assert reward_metrics([reward])['reward/unjudged'] == 1.0      # never silent
+    assert reward_metrics([reward]).values()['reward/unjudged'] == 1.0      # never silent
 
 
 def test_choices_of_the_config_are_those_of_the_mixture():
@@ -208,7 +208,7 @@ def test_items_of_the_judge_become_metrics_in_shares_of_their_points():
         judgements = []
         for execution in executions:
             judgements.append(mixture.ask(TARGET, execution).result())
-        metrics = reward_metrics([mixture(GOOD_RESPONSE, e, GOLDEN, j) for e, j in zip(executions, judgements)])
+        metrics = reward_metrics([mixture(GOOD_RESPONSE, e, GOLDEN, j) for e, j in zip(executions, judgements)]).values()
     assert metrics['reward/model'] == pytest.approx(1.5 / 3) and metrics['reward/unjudged'] == 0.25 and metrics['judge/failed_broken'] == 0.25
     assert {f'judge/{item.name}' for item in ITEMS} <= metrics.keys() and metrics['judge/data'] == pytest.approx(1.5 / 3)
     assert metrics['judge/cached'] == 0.0
@@ -223,7 +223,8 @@ def test_a_group_that_lacks_a_part_carries_no_advantage_and_is_counted():
     groups = [group_of([0.1, 0.9], [True, True]), group_of([0.2, 0.8], [True, False])]
     advantages = np.asarray(group_advantages(np.array([group.rewards for group in groups])))
     kept, dropped = without_incomplete(groups, advantages)
-    assert np.array_equal(kept[0], advantages[0]) and not kept[1].any() and advantages[1].any() and dropped == 0.5
+    assert np.array_equal(kept[0], advantages[0]) and not kept[1].any() and advantages[1].any()
+    assert dropped.values() == {'reward/dropped_groups': 0.5}
 
 
 @pytest.mark.parametrize(('gamma', 'eta', 'complete'), [(0.0, 0.0, True), (0.1, 0.0, False), (0.0, 0.1, False)])

@@ -79,7 +79,7 @@ def test_the_junk_of_a_tiny_policy_is_missing_and_never_a_silent_zero(policy, sa
         judgement = mixture.ask(TARGET, GOLDEN).result()
         reward = mixture(GOOD_RESPONSE, GOLDEN, GOLDEN, judgement, TARGET)
         assert reward.total == pytest.approx(total) and reward.missing == ("model",)
-        assert reward_metrics([reward])["judge/failed_unusable"] == reward_metrics([reward])["reward/unjudged"] == 1.0
+        assert reward_metrics([reward]).values()["judge/failed_unusable"] == reward_metrics([reward]).values()["reward/unjudged"] == 1.0
     assert judge.judge(TARGET, TARGET) == judge.judge(TARGET, TARGET)      # the same question, the same junk
 
 

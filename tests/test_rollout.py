@@ -114,7 +114,7 @@ def test_a_group_fits_the_packed_batch(policy, groups):
 
 
 def test_metrics_and_records_cover_every_turn(groups, tmp_path):
-    metrics = rollout_metrics(groups, same_program)
+    metrics = rollout_metrics(groups, same_program).values()
     assert {f"turn{t}/{name}" for t in (1, 2, 3) for name in ("executed", "low_level")} <= metrics.keys()
     records = dialogue_records(groups, np.ones((2, 3)), 6, lambda image: "render.png")
     assert len(records) == 6
@@ -123,7 +123,7 @@ def test_metrics_and_records_cover_every_turn(groups, tmp_path):
 
 
 def test_ends_of_programs_are_counted_and_signs_of_tampering_raise_an_alarm(groups):
-    metrics = rollout_metrics(groups, same_program)
+    metrics = rollout_metrics(groups, same_program).values()
     assert sum(share for name, share in metrics.items() if name.startswith("sandbox/") and name != "sandbox/tampered") == pytest.approx(1)
     assert metrics["sandbox/tampered"] == 0 and alarms(groups) == []
     first, *others = groups[0].trajectories
@@ -132,7 +132,7 @@ def test_ends_of_programs_are_counted_and_signs_of_tampering_raise_an_alarm(grou
     changed = dataclasses.replace(first, turns=(first.turns[0], touched, *first.turns[2:]))
     suspect = [dataclasses.replace(groups[0], trajectories=(changed, *others)), *groups[1:]]
     turns = 2 * (1 + 2 * PLAN.group)
-    assert rollout_metrics(suspect, same_program)["sandbox/tampered"] == pytest.approx(1 / turns)
+    assert rollout_metrics(suspect, same_program).values()["sandbox/tampered"] == pytest.approx(1 / turns)
     assert alarms(suspect) == [
         f"1 of {turns} programs show signs of tampering with the sandbox, the first for chart/0 in turn 2: "
         "Text.draw was replaced; look at its dialogue"
@@ -174,7 +174,7 @@ def test_one_turn_is_a_dialogue_like_any_other(policy, player):
         tree = group.tree([1.0, -1.0, 0.5])
         assert not tree.prefix.trained.any() and all(suffix.trained.all() for suffix in tree.suffixes)
         assert [len(suffix.ids) for suffix in tree.suffixes] == [len(t.turns[0].tokens) for t in group.trajectories]
-    metrics = rollout_metrics(groups, same_program)
+    metrics = rollout_metrics(groups, same_program).values()
     assert metrics["reward/textual"] == metrics["reward/executed"] == metrics["textual/texts"] == 1.0 and metrics["turn1/executed"] == 1.0
     assert not [name for name in metrics if name.startswith(("correction/", "turn2/"))]
     records = dialogue_records(groups, np.zeros((2, 3)), 1, lambda image: "x")

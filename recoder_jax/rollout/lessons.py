@@ -19,7 +19,7 @@ from recoder_jax.dialogue.encoder import Encoder, bounded_feedback
 from recoder_jax.dialogue.turns import Prompts, opening
 from recoder_jax.learning.batch import Tree, split_tree
 from recoder_jax.learning.objective import group_advantages
-from recoder_jax.rollout.measure import alarms, dialogue_records, rollout_metrics, without_incomplete
+from recoder_jax.rollout.measure import advantage_metrics, alarms, dialogue_records, rollout_metrics, without_incomplete
 from recoder_jax.rollout.play import Plan, Player, room_of
 from recoder_jax.rollout.trajectory import supervised_tree
 from recoder_jax.runs.directory import RunDirectory
@@ -98,9 +98,11 @@ class RolloutLessons:
         rewards = np.array([group.rewards for group in groups])
         objective = self._config.objective
         advantages = np.asarray(group_advantages(rewards, objective.normalize_std, objective.baseline))
-        metrics = rollout_metrics(groups, same_program)
+        tally = rollout_metrics(groups, same_program)
         if self._config.reward.on_missing == "drop_group":
-            advantages, metrics["reward/dropped_groups"] = without_incomplete(groups, advantages)
+            advantages, dropped = without_incomplete(groups, advantages)
+            tally += dropped
+        metrics = (tally + advantage_metrics(advantages)).values()
         metrics |= times.metrics() | {"time/rollout": total, "throughput/sampled_tokens_per_s": metrics["sampling/tokens"] / total}
         metrics["process/compilations"] = float(self._player.sampler.compilations)
         whole = [group.tree(row) for group, row in zip(groups, advantages, strict=True)]
