@@ -163,7 +163,7 @@ def add_reward(config: ml_collections.ConfigDict) -> None:
 
 
 def add_run(config: ml_collections.ConfigDict) -> None:
-    """Sandbox, checkpoints, logs, evaluation."""
+    """Sandbox, checkpoints, logs, alarms, evaluation."""
     config.sandbox = ml_collections.ConfigDict()
     config.sandbox.workers = 2  # programs executed at once
     config.sandbox.seconds = 10.0  # deadline of a program
@@ -177,6 +177,19 @@ def add_run(config: ml_collections.ConfigDict) -> None:
 
     config.log = ml_collections.ConfigDict()
     config.log.rollouts_every = 5  # steps between saved dialogues
+    config.log.tensorboard = False  # metrics also to RUN/tensorboard
+    config.log.wandb = ""  # project of Weights & Biases that metrics also go to; '' is off. WANDB_MODE=offline keeps them here
+
+    config.alarms = ml_collections.ConfigDict()  # RL: each alarm is off, or says its sentence when it begins, or stops the run (runs/alarms.py)
+    config.alarms.window = 20  # steps whose mean is looked at
+    config.alarms.repeat = "say"  # the last turn repeats the first more and more
+    config.alarms.sandbagging = "say"  # the reward of turn 1 falls while that of the last turn rises
+    config.alarms.format = "say"  # the format reward falls
+    config.alarms.judge = "say"  # the judge gives one value
+    config.alarms.gap = "say"  # log probabilities of sampler and trainer come apart
+    config.alarms.entropy = "say"  # the entropy falls to a quarter
+    config.alarms.equal_groups = "say"  # nearly all groups have equal rewards
+    config.alarms.tampering = "say"  # programs show signs of tampering with the sandbox; at every step that has some
 
     config.evaluation = ml_collections.ConfigDict()
     config.evaluation.data = "chart_world"  # data set

@@ -7,8 +7,13 @@ from collections.abc import Callable
 TRACEBACK = "RECODER_TRACEBACK"
 
 
+class Stopped(Exception):
+    """A door ends its work before the end because its config asks for that; the message says why."""
+
+
 def door(name: str, action: Callable[[], None]) -> int:
-    """Run what a door does and return its exit code: 0, 2 for bad input (one sentence on stderr), 130 when interrupted.
+    """Run what a door does and return its exit code: 0, 1 when it stopped as asked, 2 for bad input (one sentence on stderr each), 130 when
+    interrupted.
 
     Bad input is a ValueError, an OSError, or one of the errors of jax that a setting mends; any other error is raised. With the
     environment variable RECODER_TRACEBACK set, bad input keeps its traceback too.
@@ -18,6 +23,9 @@ def door(name: str, action: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         print(f"{name}: interrupted; run the same command again", file=sys.stderr)
         return 130
+    except Stopped as stopped:
+        print(f"{name}: {stopped}", file=sys.stderr)
+        return 1
     except Exception as error:
         said = sentence(error)
         if said is None or os.environ.get(TRACEBACK):

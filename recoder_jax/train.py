@@ -25,12 +25,15 @@ from recoder_jax.learning.step import TrainState, initial_state, moments_in, pla
 from recoder_jax.rollout.lessons import Lesson, RolloutLessons, SupervisedLessons
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.runs.report import flatten
+from recoder_jax.runs.trackers import check_installed
 from recoder_jax.sampling.budget import cache_line
 from recoder_jax.sampling.timeline import Span, tracks
+from recoder_jax.watching import Watch, stop_on
 
 
 def train(config: ConfigDict, workdir: str) -> None:
     """Run a training from its last checkpoint, or its beginning, to `config.steps` updates."""
+    check_installed(tensorboard=config.log.tensorboard, wandb=config.log.wandb)
     run, mesh, rl = RunDirectory(workdir), factory.mesh_of(config), config.kind == "rl"
     check_rows(config, mesh)
     with contextlib.ExitStack() as stack:
@@ -64,6 +67,7 @@ def train(config: ConfigDict, workdir: str) -> None:
             state = initial_state(factory.initial_params(config, policy, mesh), learner.optimizer, learner.placed)
         run.write_config(config.to_dict() | {"versions": versions()})
         run.rewind(start)
+        watch = stack.enter_context(Watch(run, config))
 
         progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc=config.name, unit="step", mininterval=1.0)
         for step in progress:
@@ -77,16 +81,17 @@ def train(config: ConfigDict, workdir: str) -> None:
             ended = time.perf_counter()
             metrics |= {"time/update": ended - handed, "time/step": ended - began}
             metrics["throughput/trained_tokens_per_s"] = metrics["batch/trained_tokens"] / (ended - handed)
-            run.write_metrics(step + 1, metrics)
-            for alarm in lesson.alarms:
-                progress.write(f"{config.name}, step {step + 1}: {alarm}")
+            alarms = watch.write(step + 1, metrics, lesson.alarms)
+            for alarm in alarms:
+                progress.write(f"{config.name}, step {step + 1}, alarm {alarm.alarm}: {alarm.sentence}")
             last = step + 1 == config.steps
-            if lesson.records and (lesson.alarms or last or step == 0 or (step + 1) % config.log.rollouts_every == 0):
+            if lesson.records and (alarms or last or step == 0 or (step + 1) % config.log.rollouts_every == 0):
                 run.write_rollouts(step + 1, lesson.records())
                 run.write_timeline(step + 1, tracks([*lesson.spans, Span("update", handed, ended)], began))
             if last or (step + 1) % config.checkpoint.every == 0:
                 checkpoints.save(state, config.seed)
             progress.set_postfix(summary(metrics, rl), refresh=False)
+            stop_on(alarms)
 
 
 def learned_from(lessons: Callable, state: TrainState, step: int, learner: Learner, offload: bool) -> tuple[Lesson, TrainState]:
@@ -103,7 +108,7 @@ def check_same_run(config: ConfigDict, saved: dict) -> None:
 
     A key that the code did not have when the run was started is not compared.
     """
-    free = ("name", "steps", "mesh.", "rollout.offload", "sandbox.workers", "sandbox.isolation", "checkpoint.", "log.", "evaluation.", "judge.", "data.dir", "versions.")
+    free = ("name", "steps", "mesh.", "rollout.offload", "sandbox.workers", "sandbox.isolation", "checkpoint.", "log.", "alarms.", "evaluation.", "judge.", "data.dir", "versions.")
     held = ("judge.model", "judge.policy", "judge.max_pixels")  # unlike addresses and deadlines, they change what a reward is
     now, then = flatten(config.to_dict()), flatten(saved)
     compared = [key for key in now if key in held or not key.startswith(free)]

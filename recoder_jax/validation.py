@@ -5,6 +5,7 @@ import math
 import ml_collections
 
 from recoder_jax.rewards.judge_options import addresses
+from recoder_jax.runs.alarms import ACTIONS
 
 COUNTS = (  # keys whose values are at least 1
     "steps", "model.unroll", "image.min_pixels", "batch.size", "batch.micro_batches", "batch.rows", "batch.row_tokens",
@@ -41,6 +42,7 @@ CHOICES = {
     "reward.on_missing": ("renormalise", "drop_group", "zero"),
     "sandbox.isolation": ("auto", "strict", "forced"),
     "sandbox.replay": ("required", "preferred", "off"),
+    **{f"alarms.{name}": ACTIONS for name in ("repeat", "sandbagging", "format", "judge", "gap", "entropy", "equal_groups", "tampering")},
 }
 
 
@@ -73,6 +75,9 @@ def validate(config: ml_collections.ConfigDict) -> None:
         name, _, split = entry.partition(":")
         check(name and split, f"data.mixed_with names {entry!r}; write name:split, for example chart_world:train[:1000]")
     check(config.kind == "rl" or config.data.keep == "all", f"data.keep is {config.data.keep!r}, which only rl reads; set it to all")
+    check(config.alarms.window >= 4, f"alarms.window is {config.alarms.window}; give at least 4, or no mean says anything")
+    wrong = sorted(set(config.log.wandb) & set("/\\#?%:"))
+    check(not wrong, f"log.wandb is {config.log.wandb!r} but the name of a project has no {' or '.join(wrong)}; give its name alone")
     validate_mesh(config)
     validate_images(config)
     validate_objective(config)

@@ -2,17 +2,19 @@
 
     RUN/config.json               the whole config
     RUN/metrics.jsonl             {"step": 3, "loss/total": 0.25, ...}, one object a step
+    RUN/alarms.jsonl              {"step": 3, "alarm": "gap", "sentence": "...", "stopped": false}, one object an alarm that began
     RUN/rollouts/step_000003.jsonl   the dialogues of step 3, one object a line
     RUN/timelines/step_000003.json   when device and host worked in step 3: intervals in seconds by what was done
     RUN/renders/<hash16>.png      every image once, named by its pixels
     RUN/evaluation.json           the last evaluation
     RUN/checkpoints/, RUN/report.html   written by others
 
-Files are replaced atomically, metrics.jsonl grows by whole lines. After a resume from step s, `rewind(s)` takes back
-what was written after s, so the finished run has the same bytes as one that never stopped. One process writes.
+Files are replaced atomically, metrics.jsonl and alarms.jsonl grow by whole lines. After a resume from step s, `rewind(s)` takes back
+what was written after s, so the finished run has the same bytes as one that never stopped. Only alarms that ended the run stay,
+or they would end it again. One process writes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import hashlib
 import io
 import json
@@ -24,7 +26,7 @@ import threading
 import numpy as np
 from PIL import Image
 
-from recoder_jax.runs.records import DialogueRecord, Evaluation, decode_number, encode_numbers
+from recoder_jax.runs.records import AlarmRecord, DialogueRecord, Evaluation, decode_number, encode_numbers
 
 
 class RunDirectory:
@@ -114,37 +116,32 @@ class RunDirectory:
     def read_metrics(self) -> list[dict]:
         """All steps, each {'step': int, name: float}; a torn last line is left out. Raises ValueError on other damage."""
         rows = []
-        for _, row in self._metric_lines():
+        for _, row in _lines(self.path / 'metrics.jsonl'):
             rows.append({name: value if name == 'step' else decode_number(value) for name, value in row.items()})
         return rows
 
-    def _metric_lines(self) -> Iterator[tuple[bytes, dict]]:
-        path = self.path / 'metrics.jsonl'
-        content = path.read_bytes() if path.exists() else b''
-        lines = content.split(b'\n')
-        lines.pop()       # what follows the last newline: empty, or torn
-        for number, line in enumerate(lines, start=1):
-            try:
-                row = json.loads(line)
-                if not isinstance(row['step'], int):
-                    raise TypeError
-            except (ValueError, KeyError, TypeError):
-                if number == len(lines):
-                    return
-                raise ValueError(f'line {number} of {path} is damaged; remove it or start the run again') from None
-            yield line, row
-
     def _cut_metrics(self, after: int | None) -> None:
         """Drops a torn last line and, unless `after` is None, all lines of later steps."""
-        kept, last = [], -1
-        for line, row in self._metric_lines():
-            if after is None or row['step'] <= after:
-                kept.append(line + b'\n')
-                last = row['step']
-        path, content = self.path / 'metrics.jsonl', b''.join(kept)
-        if path.exists() and path.read_bytes() != content:
-            _write_atomically(path, content)
-        self._last_step = last
+        kept = _keep_lines(self.path / 'metrics.jsonl', lambda row: after is None or row['step'] <= after)
+        self._last_step = kept[-1]['step'] if kept else -1
+
+    # ------------------------------------------------------------------ alarms
+
+    def write_alarms(self, alarms: Sequence[AlarmRecord]) -> None:
+        """Appends the alarms of a step; one that ended the run and stands already is not written again."""
+        standing = {(alarm.step, alarm.alarm) for alarm in self.read_alarms() if alarm.stopped} if alarms else set()
+        lines = [json.dumps(alarm.to_json()).encode() + b'\n' for alarm in alarms if (alarm.step, alarm.alarm) not in standing]
+        if lines:
+            with open(self.path / 'alarms.jsonl', 'ab') as file:
+                file.write(b''.join(lines))
+
+    def read_alarms(self) -> list[AlarmRecord]:
+        """All alarms in order of their steps; a torn last line is left out. Raises ValueError on other damage."""
+        path = self.path / 'alarms.jsonl'
+        try:
+            return sorted((AlarmRecord.from_json(row) for _, row in _lines(path)), key=lambda alarm: alarm.step)
+        except ValueError as error:
+            raise ValueError(f'{path}: {error}') from error
 
     # ------------------------------------------------------------------ dialogues and renders
 
@@ -211,9 +208,10 @@ class RunDirectory:
     def rewind(self, step: int) -> None:
         """Takes back what was written after `step`, and what a kill left half-written.
 
-        Renders stay: they are named by content, and the repeated steps store the same ones.
+        Renders stay: they are named by content, and the repeated steps store the same ones. Alarms that ended the run stay.
         """
         self._cut_metrics(after=step)
+        _keep_lines(self.path / 'alarms.jsonl', lambda row: row['step'] <= step or row.get('stopped') is True)
         for later in self.rollout_steps():
             if later > step:
                 self._rollout_path(later).unlink()
@@ -229,6 +227,32 @@ def _steps_in(directory: Path, ending: str) -> list[int]:
     """Steps of files step_N.ending, ascending."""
     names = (re.fullmatch(rf'step_(\d+)\.{ending}', path.name) for path in directory.glob(f'step_*.{ending}'))
     return sorted(int(name[1]) for name in names if name)
+
+
+def _lines(path: Path) -> Iterator[tuple[bytes, dict]]:
+    """Lines of a file of JSON objects with a step, without a torn last one. Raises ValueError on other damage."""
+    content = path.read_bytes() if path.exists() else b''
+    lines = content.split(b'\n')
+    lines.pop()       # what follows the last newline: empty, or torn
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            if not isinstance(row['step'], int):
+                raise TypeError
+        except (ValueError, KeyError, TypeError):
+            if number == len(lines):
+                return
+            raise ValueError(f'line {number} of {path} is damaged; remove it or start the run again') from None
+        yield line, row
+
+
+def _keep_lines(path: Path, keep: Callable[[dict], bool]) -> list[dict]:
+    """Drops a torn last line and all objects but those to keep, which are returned."""
+    kept = [(line, row) for line, row in _lines(path) if keep(row)]
+    content = b''.join(line + b'\n' for line, _ in kept)
+    if path.exists() and path.read_bytes() != content:
+        _write_atomically(path, content)
+    return [row for _, row in kept]
 
 
 def _as_float(name: str, value) -> float:

@@ -90,6 +90,34 @@ def _turn_from_json(data: dict) -> TurnRecord:
 
 
 @dataclass(frozen=True)
+class AlarmRecord:
+    """One line of `alarms.jsonl`: an alarm that began at a step.
+
+    Attributes:
+      step: number of the step.
+      alarm: its name, a key of the config's section `alarms`.
+      sentence: what was measured and what to look at.
+      stopped: whether it ended the run.
+    """
+
+    step: int
+    alarm: str
+    sentence: str
+    stopped: bool
+
+    def to_json(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict) -> 'AlarmRecord':
+        """Raises ValueError when a field is missing, unknown or of another type."""
+        fields = {'step': int, 'alarm': str, 'sentence': str, 'stopped': bool}
+        if not isinstance(data, dict) or {name: type(value) for name, value in data.items()} != fields:
+            raise ValueError(f'an alarm has the fields {", ".join(fields)}, not {data!r}; remove it')
+        return cls(**data)
+
+
+@dataclass(frozen=True)
 class ChartResult:
     """How the turns of one evaluated chart went; every tuple has one entry a turn, or is empty where not measured.
 
