@@ -1,12 +1,12 @@
 """What somebody should look at while a run goes on, in words: rules over the rows of metrics.jsonl.
 
 A rule looks at the last `window` steps, most compare them with earlier windows of the run, and gives a level and a sentence. Its alarm is
-given when the level reaches 1, and given again only after the level was below the rule's `calm` meanwhile. A rule says nothing where a
-metric it needs was not measured. All of it is a function of the rows, so a resumed run rebuilds its alarms from the rows that stand.
+given when the level reaches 1, and given again only after it was over meanwhile. A rule says nothing where a metric it needs was not measured. All of it is a function of the rows, so a resumed run rebuilds its alarms from the rows that stand.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+import math
 from typing import Protocol
 
 import numpy as np
@@ -66,14 +66,16 @@ class History:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a rule finds. level: the alarm is given from 1. sentence: what was measured, over which steps, and what to look at."""
+    """What a rule finds. level: the alarm is given from 1. rest: it is over below the rule's `calm`; the level, or what the level would be
+    without noise, which is estimated anew at every step. sentence: what was measured, over which steps, and what to look at."""
 
     level: float
+    rest: float
     sentence: str
 
 
 class Rule(Protocol):
-    """name: of the alarm. calm: the alarm is over when the level is below."""
+    """name: of the alarm. calm: the alarm is over when a reading's rest is below."""
 
     name: str
     calm: float
@@ -109,9 +111,19 @@ def window_at(series: np.ndarray, size: int, start: int) -> Window:
 
 
 def noise_of(series: np.ndarray, size: int) -> float:
-    """What two windows may differ by without meaning anything. From differences of neighbours, which a trend hardly moves."""
-    variance = np.mean(np.diff(series[:, 1]) ** 2) / 2
-    return float(NOISE * np.sqrt(2 * variance / size))
+    """What the means of two windows may differ by without meaning anything: NOISE standard errors.
+
+    Variance and correlation are those of first-order autoregressive noise, from differences over one and two steps: E (x_t - x_{t-k})^2 =
+    2 sigma^2 (1 - rho^k). Their medians, taken off their own median, hardly see a trend or a jump.
+    """
+    values = series[:, 1]
+    steps = [values[lag:] - values[:-lag] for lag in (1, 2)]
+    near, far = (float(np.median((step - np.median(step)) ** 2)) / 0.455 for step in steps)      # 0.455: median of a squared normal variable
+    if near <= 0:
+        return 0.0
+    rho = min(max(far / near - 1, 0.0) + 1 / math.sqrt(len(values)), 0.95)      # one standard error more
+    variance = near / (2 * (1 - rho)) * min(1.0, (1 + rho) / (1 - rho) / size)
+    return NOISE * math.sqrt(2 * variance)
 
 
 @dataclass(frozen=True)
@@ -135,8 +147,8 @@ class Drift:
             return None
         before = int(np.argmin(self.direction * windows_of(series, size)[:-size]))
         best, now = window_at(series, size, before), window_at(series, size, len(series) - size)
-        level = self.direction * (now.mean - best.mean) / max(self.least, noise_of(series, size))
-        return Reading(level, f'{self.words} from {best.mean:.3g} ({best}) to {now.mean:.3g} ({now}); {self.advice}')
+        moved = self.direction * (now.mean - best.mean)
+        return Reading(moved / max(self.least, noise_of(series, size)), moved / self.least, f'{self.words} from {best.mean:.3g} ({best}) to {now.mean:.3g} ({now}); {self.advice}')
 
 
 @dataclass(frozen=True)
@@ -160,9 +172,9 @@ class Sandbagging:
             return None
         before, end = int(np.argmax(windows_of(first, size)[:-size])), len(first) - size
         (one, now_one), (other, now_other) = ([window_at(series, size, start) for start in (before, end)] for series in (first, last))
-        fallen = (one.mean - now_one.mean) / max(self.fall, noise_of(first, size))
-        risen = (now_other.mean - other.mean) / max(self.rise, noise_of(last, size))
-        return Reading(min(fallen, risen), (
+        fallen, risen = one.mean - now_one.mean, now_other.mean - other.mean
+        level = min(fallen / max(self.fall, noise_of(first, size)), risen / max(self.rise, noise_of(last, size)))
+        return Reading(level, min(fallen / self.fall, risen / self.rise), (
             f'the reward of turn 1 fell from {one.mean:.3g} ({one}) to {now_one.mean:.3g} ({now_one}) while that of turn {turn} rose from {other.mean:.3g} '
             f'to {now_other.mean:.3g}: the first turn may be spoilt to be corrected; look at first programs, and at rollout.eta and rollout.gamma'))
 
@@ -183,7 +195,8 @@ class Constant:
         if len(series) < size:
             return None
         now = window_at(series, size, len(series) - size)
-        return Reading(self.floor / max(now.mean, 1e-9), (
+        level = self.floor / max(now.mean, 1e-9)
+        return Reading(level, level, (
             f"the judge's scores of a step differ by {now.mean:.2g} (mean standard deviation, {now}), so its part teaches nothing; "
             'look at its replies, and at reward/model and judge/cached'))
 
@@ -206,7 +219,8 @@ class Jump:
         if len(series) < size + 3:
             return None
         usual, now = float(np.median(series[:-3, 1])), float(np.median(series[-3:, 1]))
-        return Reading(now / max(self.times * usual, self.least), (
+        level = now / max(self.times * usual, self.least)
+        return Reading(level, level, (
             f'the gap between the log probabilities of sampler and trainer is {now:.2g} nats a token (median of steps {series[-3, 0]:.0f} to '
             f'{series[-1, 0]:.0f}), {now / max(usual, 1e-12):.3g} times its median before ({usual:.2g}); look at what changed between sampler and update: '
             'weights handed over, numerics, lengths'))
@@ -229,7 +243,8 @@ class Collapse:
             return None
         high = window_at(series, size, int(np.argmax(windows_of(series, size)[:-size])))
         now = window_at(series, size, len(series) - size)
-        return Reading(self.share * high.mean / max(now.mean, 1e-9), (
+        level = self.share * high.mean / max(now.mean, 1e-9)
+        return Reading(level, level, (
             f'the entropy of the policy fell from {high.mean:.3g} ({high}) to {now.mean:.3g} nats a token ({now}); '
             'look at how alike the dialogues of a group are, and at optimizer.learning_rate and objective.clip_high'))
 
@@ -250,9 +265,9 @@ class Vanishing:
         if len(series) < size:
             return None
         now, reward = window_at(series, size, len(series) - size), history.series('reward/total')
-        level = '' if len(reward) < size else f' at a mean reward of {reward[-size:, 1].mean():.3g}'
-        return Reading(now.mean / self.share, (
-            f'all rewards are equal in {100 * now.mean:.0f} % of the groups ({now}){level}, and such groups teach nothing; '
+        height = '' if len(reward) < size else f' at a mean reward of {reward[-size:, 1].mean():.3g}'
+        return Reading(now.mean / self.share, now.mean / self.share, (
+            f'all rewards are equal in {100 * now.mean:.0f} % of the groups ({now}){height}, and such groups teach nothing; '
             'look for harder charts where the reward is high, easier ones where it is low'))
 
 
@@ -290,7 +305,7 @@ class Alarms:
             if reading.level >= 1 and rule.name not in self._active:
                 self._active.add(rule.name)
                 found.append(self._record(row['step'], rule.name, reading.sentence))
-            elif reading.level < rule.calm:
+            elif reading.rest < rule.calm:
                 self._active.discard(rule.name)
         return found
 
