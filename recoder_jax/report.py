@@ -1,6 +1,6 @@
-"""Writes `report.html` of a run, or of a chain of runs such as SFT, corrections, stage 1, stage 2.
+"""Writes `report.html` of a run, of a chain of runs such as SFT, corrections, stage 1, stage 2, or of runs side by side.
 
-    python -m recoder_jax.report RUN [RUN ...] [--out report.html]
+    python -m recoder_jax.report RUN [RUN ...] [--overlay | --chain] [--out report.html]
 """
 
 import argparse
@@ -18,10 +18,10 @@ from recoder_jax.runs.report import Comparison, write_report
 
 
 def build(runs: Sequence[str | Path], out: str | Path | None = None, *, title: str | None = None,
-          dialogue_limit: int = 4_000) -> Path:
+          dialogue_limit: int = 4_000, arrangement: str | None = None) -> Path:
     """Writes the report of `runs` and returns its path; see `runs.report.write_report`."""
     return write_report(runs, out, title=title, comparisons=comparisons_of(runs), dialogue_limit=dialogue_limit,
-                        same_program=same_program)
+                        same_program=same_program, arrangement=arrangement)
 
 
 def evaluations_of(runs: Sequence[str | Path]) -> list[Evaluation]:
@@ -64,6 +64,11 @@ def print_results(runs: Sequence[str | Path]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog='python -m recoder_jax.report', description=__doc__.split('\n')[0])
     parser.add_argument('runs', nargs='+', metavar='RUN', help='run directories, in the order of the chain')
+    arrangement = parser.add_mutually_exclusive_group()
+    arrangement.add_argument('--overlay', dest='arrangement', action='store_const', const='overlay',
+                             help='curves of the same metric in one panel, runs that differ only in seed as one (default: where all runs are one stage)')
+    arrangement.add_argument('--chain', dest='arrangement', action='store_const', const='chain',
+                             help='curves one after the other (default: where a run starts from another one, or stages differ)')
     parser.add_argument('--out', help='the HTML file (default: in the run, or beside several runs)')
     parser.add_argument('--title', help='title of the page (default: names of the runs)')
     parser.add_argument('--dialogues', type=int, default=4_000, metavar='N',
@@ -73,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(options: argparse.Namespace) -> None:
-    out = build(options.runs, options.out, title=options.title, dialogue_limit=options.dialogues)
+    out = build(options.runs, options.out, title=options.title, dialogue_limit=options.dialogues, arrangement=options.arrangement)
     print_results(options.runs)
     print(out)
 

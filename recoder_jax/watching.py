@@ -10,9 +10,9 @@ from ml_collections import ConfigDict
 
 from recoder_jax.doors import Stopped
 from recoder_jax.runs.alarms import Alarms, Choices
+from recoder_jax.runs.arrangement import flatten
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.runs.records import AlarmRecord
-from recoder_jax.runs.report import flatten
 from recoder_jax.runs.trackers import Trackers
 
 

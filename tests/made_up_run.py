@@ -1,6 +1,7 @@
 """Runs that never happened, with real renders: what the report and its tests are looked at with.
 
-    python -m tests.made_up_run OUT     writes OUT/sft, OUT/corrections, OUT/stage1, OUT/stage2, OUT/report.html
+    python -m tests.made_up_run OUT     writes OUT/sft, OUT/corrections, OUT/stage1, OUT/stage2, OUT/report.html,
+                                        and OUT/plain_seed0, ..., OUT/clipped_seed2, OUT/compared.html
 """
 
 from dataclasses import replace
@@ -18,7 +19,7 @@ from PIL import Image
 
 from recoder_jax.evaluation.metrics import evaluation_of
 from recoder_jax.runs.directory import RunDirectory
-from recoder_jax.runs.records import ChartResult, DialogueRecord, TurnRecord
+from recoder_jax.runs.records import AlarmRecord, ChartResult, DialogueRecord, TurnRecord
 
 COLOURS = ['steelblue', 'tomato', 'seagreen', 'goldenrod', 'orchid', 'slategray']
 WORDS = ['Sales', 'Rainfall', 'Visitors', 'Energy', 'Harvest', 'Exports']
@@ -198,8 +199,27 @@ def chain(out: Path, sft_steps: int = 300, rl_steps: int = 60, charts: int = 4, 
     return [run.path for run in runs]
 
 
+def study(out: Path, seeds: int = 3, steps: int = 60, charts: int = 2, size: int = 4, evaluated: int = 128) -> list[Path]:
+    """Two settings of one stage under `out`, some seeds each; one run of the first gave alarms."""
+    runs = []
+    for name, high, end in (('plain', 0.2, 0.6), ('clipped', 0.28, 0.75)):
+        for seed in range(seeds):
+            run = rl_run(out / f'{name}_seed{seed}', steps, 10 * seed + int(100 * high), 1, (0.3, end + 0.02 * seed), charts, size)
+            settings = config(run.name, seed, 1, 1e-4)
+            run.write_config(settings | {'kind': 'rl', 'objective': {'clip_high': high}})
+            evaluate(run, (0.5, end - 0.1 + 0.02 * seed), evaluated, seed=7)
+            runs.append(run)
+    runs[0].write_alarms([
+        AlarmRecord(steps // 2, 'repeat', 'the repeat rate rose from 0.21 (steps 1 to 20) to 0.41 (steps 11 to 30); the last turn copies the first; '
+                    'look at dialogues tagged repeated, and at rollout.eta', False),
+        AlarmRecord(steps // 3, 'tampering', '2 of 64 programs show signs of tampering with the sandbox', False),
+        AlarmRecord(steps - 3, 'tampering', '1 of 64 programs show signs of tampering with the sandbox', False)])
+    return [run.path for run in runs]
+
+
 if __name__ == '__main__':
     from recoder_jax.report import build
     place = Path(sys.argv[1])
     os.makedirs(place, exist_ok=True)
     print(build(chain(place), place / 'report.html', title='chart_world, tiny policy'))
+    print(build(study(place), place / 'compared.html', title='chart_world, clip_high'))

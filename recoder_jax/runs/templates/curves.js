@@ -5,6 +5,7 @@ const WIDTH = 400, HEIGHT = 190, LEFT = 42, RIGHT = 8, TOP = 18, BOTTOM = 18;
 const reinforced = stage => 'reward/total' in stage.values;
 const PANELS = [
   ['Reward', /^reward\/(?!group_std$|equal_groups$|unjudged$|dropped_groups$)/],
+  ['Reward, by turn', /^turn\d+\/total$/],
   ['Executed, by turn', /^turn\d+\/executed$/],
   ['Low-level, by turn', /^turn\d+\/low_level$/],
   ['Average improvement', /^correction\/average_improvement$/],
@@ -15,6 +16,8 @@ const PANELS = [
   ['Learning rate', /^optimizer\/lr$/],
   ['Gradient norm', /^optimizer\/grad_norm$/],
   ['Log-probability gap, sampler to trainer', /^sampling\/logprob_gap$/],
+  ['Entropy', /^loss\/entropy$/],
+  ['Groups of equal rewards', /^reward\/equal_groups$/],
   ['Tokens a response', /^sampling\/response_tokens$/],
   ['Tokens per second', /^throughput\/(sampled|trained)_tokens_per_s$/],
   ['Seconds a step', /^time\//],
@@ -54,11 +57,9 @@ function smoothed(values, weight) {
   });
 }
 
-function panelElement(title, names, stages, view) {
-  const segments = segmentsOf(names, stages, view.weight);
-  const finite = segments.flatMap(segment => names.flatMap(name => (segment.raw[name] ?? []).filter(value => value !== null)));
-  if (!finite.length) return null;
-  let low = Math.min(...finite), high = Math.max(...finite);
+// A plot with its grid, as high as `finite` needs, and the height of a value in it.
+function emptyPlot(title, finite) {
+  let low = finite.reduce((a, b) => Math.min(a, b)), high = finite.reduce((a, b) => Math.max(a, b));
   if (low >= 0 && low < 0.4 * high) low = 0;
   if (high === low) { high += Math.abs(high) || 1; low -= low > 0 ? Math.abs(low) : 0; }
   const y = value => TOP + (HEIGHT - TOP - BOTTOM) * (high + 0.04 * (high - low) - value) / (1.04 * (high - low));
@@ -67,6 +68,23 @@ function panelElement(title, names, stages, view) {
     svg.append(svgElement('line', { class: 'grid', x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick) }),
       svgElement('text', { x: LEFT - 5, y: y(tick) + 3.5, 'text-anchor': 'end' }, shortText(tick)));
   }
+  return { svg, y };
+}
+
+// A triangle on the axis at every step at which an alarm began that looks at the metric; its sentence is the tooltip.
+function drawMarks(svg, run, name, x, colour) {
+  for (const mark of run.marks.filter(each => each.metrics.includes(name))) {
+    const at = x(mark.step), bottom = HEIGHT - BOTTOM;
+    svg.append(svgElement('path', { class: 'mark', style: `fill: ${colour}`, d: `M${at.toFixed(1)},${bottom - 10}l5.5,10h-11Z` },
+      svgElement('title', {}, `step ${mark.step}, ${mark.sentence}`)));
+  }
+}
+
+function panelElement(title, names, stages, view) {
+  const segments = segmentsOf(names, stages, view.weight);
+  const finite = segments.flatMap(segment => names.flatMap(name => (segment.raw[name] ?? []).filter(value => value !== null)));
+  if (!finite.length) return null;
+  const { svg, y } = emptyPlot(title, finite);
   const alone = names.length === 1;
   segments.forEach((segment, number) => drawSegment(svg, segment, names, y, number, segments.length, alone));
   const cross = svgElement('line', { class: 'cross', y1: TOP, y2: HEIGHT - BOTTOM, visibility: 'hidden' });
@@ -99,8 +117,8 @@ function segmentsOf(names, stages, weight) {
     const right = left + (WIDTH - LEFT - RIGHT) * shares[number] / whole;
     const first = stage.steps[0], span = Math.max(1, stage.steps.at(-1) - first);
     const inset = present.length > 1 ? 3 : 0;
-    const segment = { stage, left, right, raw: {}, smooth: {},
-      x: stage.steps.map(step => left + inset + (right - left - 2 * inset) * (step - first) / span) };
+    const from = left, to = right, place = step => from + inset + (to - from - 2 * inset) * (Math.min(step, stage.steps.at(-1)) - first) / span;
+    const segment = { stage, left, right, place, raw: {}, smooth: {}, x: stage.steps.map(place) };
     for (const name of names) {
       if (!stage.values[name]) continue;
       segment.raw[name] = stage.values[name];
@@ -127,6 +145,7 @@ function drawSegment(svg, segment, names, y, number, count, alone) {
     const stroke = `stroke: ${colourOf(name, position, alone)}`;
     svg.append(svgElement('path', { class: 'raw', style: stroke, d: pathOf(segment.x, segment.raw[name], y) }),
       svgElement('path', { class: 'smooth', style: stroke, d: pathOf(segment.x, segment.smooth[name], y) }));
+    drawMarks(svg, segment.stage, name, segment.place, 'var(--bad)');
   });
 }
 
@@ -154,7 +173,7 @@ function showValues(legend, cross, segments, names, stage, index, alone) {
 
 function shortText(value) {
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e5)) return value.toExponential(0).replace('e+', 'e');
+  if (size !== 0 && (size < 1e-3 || size >= 1e5)) return Number(value.toPrecision(3)).toExponential().replace('e+', 'e');
   return String(Number(value.toPrecision(4)));
 }
 
