@@ -81,9 +81,7 @@ def train(config: ConfigDict, workdir: str) -> None:
             ended = time.perf_counter()
             metrics |= {"time/update": ended - handed, "time/step": ended - began}
             metrics["throughput/trained_tokens_per_s"] = metrics["batch/trained_tokens"] / (ended - handed)
-            alarms = watch.write(step + 1, metrics, lesson.alarms)
-            for alarm in alarms:
-                progress.write(f"{config.name}, step {step + 1}, alarm {alarm.alarm}: {alarm.sentence}")
+            alarms = watch.write(step + 1, metrics, lesson.alarms, progress.write)
             last = step + 1 == config.steps
             if lesson.records and (alarms or last or step == 0 or (step + 1) % config.log.rollouts_every == 0):
                 run.write_rollouts(step + 1, lesson.records())

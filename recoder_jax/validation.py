@@ -1,11 +1,12 @@
 """What a config may say: the range of every value, then what values mean together. All of it is checked before anything is compiled."""
 
+import dataclasses
 import math
 
 import ml_collections
 
 from recoder_jax.rewards.judge_options import addresses
-from recoder_jax.runs.alarms import ACTIONS
+from recoder_jax.runs.alarms import ACTIONS, Choices
 
 COUNTS = (  # keys whose values are at least 1
     "steps", "model.unroll", "image.min_pixels", "batch.size", "batch.micro_batches", "batch.rows", "batch.row_tokens",
@@ -42,7 +43,7 @@ CHOICES = {
     "reward.on_missing": ("renormalise", "drop_group", "zero"),
     "sandbox.isolation": ("auto", "strict", "forced"),
     "sandbox.replay": ("required", "preferred", "off"),
-    **{f"alarms.{name}": ACTIONS for name in ("repeat", "sandbagging", "format", "judge", "gap", "entropy", "equal_groups", "tampering")},
+    **{f"alarms.{field.name}": ACTIONS for field in dataclasses.fields(Choices) if field.name != "window"},
 }
 
 

@@ -2,7 +2,7 @@
 
 import resource
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 import jax
@@ -20,7 +20,7 @@ class Watch:
     """Writes the steps of a run that was rewound; a context manager. The alarms that stand are rebuilt from the metrics that stand."""
 
     def __init__(self, run: RunDirectory, config: ConfigDict):
-        self._run, self._alarms = run, None
+        self._run, self._name, self._alarms = run, config.name, None
         if config.kind == "rl":
             passed = frozenset((alarm.step, alarm.alarm) for alarm in run.read_alarms() if alarm.stopped)
             self._alarms = Alarms(Choices(**config.alarms), run.read_metrics(), passed)
@@ -32,13 +32,15 @@ class Watch:
     def __exit__(self, *error) -> None:
         self._trackers.__exit__(*error)
 
-    def write(self, step: int, metrics: Mapping[str, float], tampering: Sequence[str] = ()) -> list[AlarmRecord]:
-        """Write a step and return the alarms that begin with it. tampering: sentences about the step's programs."""
+    def write(self, step: int, metrics: Mapping[str, float], tampering: Sequence[str] = (), say: Callable[[str], None] = print) -> list[AlarmRecord]:
+        """Write a step, say the alarms that begin with it and return them. tampering: sentences about the step's programs."""
         metrics = {**metrics, **memory_metrics()}
         self._run.write_metrics(step, metrics)
         self._trackers.write(step, metrics)
         alarms = self._alarms.see({"step": step, **metrics}, tampering) if self._alarms else []
         self._run.write_alarms(alarms)
+        for alarm in alarms:
+            say(f"{self._name}, step {step}, alarm {alarm.alarm}: {alarm.sentence}")
         return alarms
 
 

@@ -152,19 +152,21 @@ def rl_config(**alarms):
     return config
 
 
-def played(run, config, rows, after=0):
-    """Writes the rows behind `after` until an alarm ends the run; returns the step reached."""
+def played(run, config, rows, after=0, said=None):
+    """Writes the rows behind `after` until an alarm ends the run; returns the step reached. said: takes what is said."""
     run.rewind(after)
     with Watch(run, config) as watch:
         for row in rows[after:]:
-            stop_on(watch.write(row['step'], {name: value for name, value in row.items() if name != 'step'}, ['a sign'] if row['step'] == 3 else ()))
+            metrics = {name: value for name, value in row.items() if name != 'step'}
+            stop_on(watch.write(row['step'], metrics, ['a sign'] if row['step'] == 3 else (), [].append if said is None else said.append))
     return rows[-1]['step']
 
 
 def test_alarms_are_kept_in_the_run_and_rewound_with_it(tmp_path):
-    rows, run = history(WRONG['equal_groups']), RunDirectory(tmp_path)
-    played(run, rl_config(), rows)
+    rows, run, said = history(WRONG['equal_groups']), RunDirectory(tmp_path), []
+    played(run, rl_config(), rows, said=said)
     alarms = run.read_alarms()
+    assert said[0] == ', step 3, alarm tampering: a sign' and len(said) == 2
     assert [alarm.alarm for alarm in alarms] == ['tampering', 'equal_groups'] and alarms[0] == AlarmRecord(3, 'tampering', 'a sign', False)
     lines = (tmp_path / 'alarms.jsonl').read_bytes()
     assert json.loads(lines.splitlines()[1])['step'] == alarms[1].step

@@ -52,6 +52,8 @@ def test_every_config_loads_locked_and_says_what_it_is(file):
         (SFT, "--config.objective.truncate=2.0", "weighs the one update"),
         (RL, "--config.sandbox.isolation=none", "choose auto, strict or forced"),
         (RL, "--config.sandbox.replay=maybe", "choose required, preferred or off"),
+        (RL, "--config.alarms.gap=shout", "choose off, say or stop"),
+        (RL, "--config.alarms.window=3", "alarms.window is 3; give at least 4"),
         (SFT, "--config.seed=-1", "seed is -1"),
         (SFT, f"--config.seed={2**31}", f"seed is {2**31}"),
         (SFT, "--config.objective.clip_high=inf", "objective.clip_high is inf; give a finite number"),

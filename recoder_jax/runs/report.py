@@ -107,7 +107,8 @@ def write_report(paths: Sequence[str | os.PathLike], out: str | os.PathLike | No
         pictures=[(stage.name, picture) for stage, run in zip(stages, runs) if (picture := last_picture(run))],
         shown=sum(len(records) for records, _ in picked), total=sum(total for _, total in picked),
         alarms=[row for stage in stages for row in alarm_rows(stage.name, stage.alarms)],
-        overlay=overlay, groups=groups, group_data=[{'label': group.label, 'runs': group.runs} for group in groups], chosen=arrangement is not None, differing=differences(members, groups),
+        overlay=overlay, chosen=arrangement is not None, groups=groups,
+        group_data=[{'label': group.label, 'runs': group.runs} for group in groups], differing=differences(members, groups),
         curves=encode_numbers(_curves(stages, metrics, groups)),
         data=dialogue_data(sources, out, same_program))
     write_page(out, page)
@@ -117,12 +118,11 @@ def write_report(paths: Sequence[str | os.PathLike], out: str | os.PathLike | No
 def _curves(stages: Sequence[Stage], metrics: Sequence[Sequence[Mapping]], groups: Sequence[Group]) -> list[dict]:
     """Curves of every run, with the marks of its alarms; side by side all runs are averaged over the same steps."""
     longest = max(map(len, metrics))
-    place = {run: number for number, group in enumerate(groups) for run in group.runs}
     curves = []
-    for number, (stage, rows) in enumerate(zip(stages, metrics)):
+    for stage, rows in zip(stages, metrics):
         turns = max((int(name[4:-6]) for row in rows[-1:] for name in row if name.startswith('turn') and name.endswith('/total')), default=0)
         marks = [{'step': alarm.step, 'sentence': f'{alarm.alarm}: {alarm.sentence}', 'metrics': metrics_of(alarm.alarm, turns)} for alarm in stage.alarms]
-        curves.append({'name': stage.name, 'group': place.get(number, number), 'marks': marks, **curve_data(rows, longest if groups else len(rows))})
+        curves.append({'name': stage.name, 'marks': marks, **curve_data(rows, longest if groups else len(rows))})
     return curves
 
 
