@@ -1,7 +1,8 @@
 """What somebody should look at while a run goes on, in words: rules over the rows of metrics.jsonl.
 
 A rule looks at the last `window` steps, most compare them with earlier windows of the run, and gives a level and a sentence. Its alarm is
-given when the level reaches 1, and given again only after it was over meanwhile. A rule says nothing where a metric it needs was not measured. All of it is a function of the rows, so a resumed run rebuilds its alarms from the rows that stand.
+given when the level reaches 1, and given again only after it was over meanwhile. A rule says nothing where a metric it needs was not
+measured. All of it is a function of the rows, so a resumed run rebuilds its alarms from the rows that stand.
 """
 
 from collections.abc import Mapping, Sequence
@@ -148,7 +149,8 @@ class Drift:
         before = int(np.argmin(self.direction * windows_of(series, size)[:-size]))
         best, now = window_at(series, size, before), window_at(series, size, len(series) - size)
         moved = self.direction * (now.mean - best.mean)
-        return Reading(moved / max(self.least, noise_of(series, size)), moved / self.least, f'{self.words} from {best.mean:.3g} ({best}) to {now.mean:.3g} ({now}); {self.advice}')
+        level = moved / max(self.least, noise_of(series, size))
+        return Reading(level, moved / self.least, f'{self.words} from {best.mean:.3g} ({best}) to {now.mean:.3g} ({now}); {self.advice}')
 
 
 @dataclass(frozen=True)
