@@ -53,7 +53,10 @@ def test_the_planned_update_is_the_program_of_a_real_one(file, overrides):
     assert real.as_text() == lowered.as_text()
 
 
-@pytest.mark.parametrize("overrides", [[], ["--config.rollout.branch_turn=1"]])
+EACH = ["--config.rollout.branch_turn=1", "--config.rollout.branching=each"]
+
+
+@pytest.mark.parametrize("overrides", [[], ["--config.rollout.branch_turn=1"], EACH])
 def test_the_planned_rollout_is_made_of_the_programs_of_a_real_one(monkeypatch, overrides):
     """Every call of the engine has the shapes, dtypes and places of a planned step."""
     config, planned = planned_step("stage1_shared_first_turn", [*RL, *overrides])

@@ -13,6 +13,7 @@ from recoder_jax.charts.goldens import Goldens
 from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.charts.scores import same_program
 from recoder_jax.configuration import load
+from recoder_jax.dialogue.difference import difference
 from recoder_jax.dialogue.encoder import Tokens
 from recoder_jax.dialogue.response import block_is_closed
 from recoder_jax.dialogue.turns import Prompts
@@ -22,8 +23,9 @@ from recoder_jax.rewards.mixture import Mixture, Ramp
 from recoder_jax.rollout.lessons import RolloutLessons
 from recoder_jax.rollout.measure import alarms, dialogue_records, rollout_metrics
 from recoder_jax.rollout.host import Speaker
-from recoder_jax.rollout.play import Plan, Player, Slots
+from recoder_jax.rollout.play import Plan, Player, Slots, room_of
 from recoder_jax.runs.directory import RunDirectory
+from recoder_jax.runs.records import DialogueRecord
 from recoder_jax.sampling.functions import Sampler
 from recoder_jax.sampling.layout import Buckets
 from tests.conftest import image_of
@@ -144,9 +146,9 @@ def test_long_error_logs_are_cut_to_the_feedback_cap(player, groups):
     failed = dataclasses.replace(execution, log="ValueError: " + "x" * 1000, render=None)
     response = dataclasses.replace(groups[0].trajectories[0].turns[0].response, program="x")
     speaker = Speaker(player.encoder, player.prompts, 3, 60)
-    assert len(speaker.feedback(failed, response, True)) <= 60
+    assert len(speaker.feedback(failed, response, True, image_of(0))) <= 60
     with pytest.raises(ValueError, match="raise rollout.feedback_tokens"):
-        Speaker(player.encoder, player.prompts, 3, 5).feedback(failed, response, True)
+        Speaker(player.encoder, player.prompts, 3, 5).feedback(failed, response, True, image_of(0))
 
 
 class Saying:
@@ -186,6 +188,79 @@ class Fencing(Saying):
 
     def decode(self, ids):
         return "<think>a</think>\n```python\n" + "".join({0: "\n```", 1: "\n"}.get(int(token) % 3, "x") for token in ids)
+
+
+def test_charts_branch_at_each_turn_in_rotation_and_say_what_they_say_where_all_branch_there(policy, player):
+    """Dialogues that branch at turn 3 are those of a rollout in which all charts branch there; the next step branches a chart elsewhere."""
+    each = dataclasses.replace(PLAN, branch_turn=1, branching="each", group=2)
+    bare = dataclasses.replace(player, reward=None)
+    said = lambda group: [[turn.tokens.tolist() for turn in t.turns] for t in group.trajectories]  # noqa: E731
+    groups = bare.play(policy.params, charts(4), each, seed=0, step=2)[0]
+    assert [group.branch_turn for group in groups] == [3, 1, 2, 3]
+    assert [each.branch_turn_of(3, chart, 4) for chart in range(4)] == [1, 2, 3, 1]
+    alike = bare.play(policy.params, charts(4), dataclasses.replace(each, branching="one", branch_turn=3), seed=0, step=2)[0]
+    assert [said(group) == said(other) for group, other in zip(groups, alike, strict=True)] == [True, False, False, True]
+    trees = [group.tree([1.0, -1.0]) for group in groups]
+    for group, tree in zip(groups, trees, strict=True):
+        assert [int(s.trained.sum()) for s in tree.suffixes] == [sum(len(x.tokens) for x in t.turns[group.branch_turn - 1 :]) for t in group.trajectories]
+    records = dialogue_records(groups, np.ones((4, 2)), 3, lambda image: "x")
+    assert [[turn.shared for turn in record.turns] for record in records[::2]] == [[True, True, False], [False] * 3, [True, False, False], [True, True, False]]
+
+
+def test_the_room_and_the_longest_tree_are_those_of_every_branch_turn(player):
+    each = dataclasses.replace(PLAN, branch_turn=1, branching="each")
+    alone = [dataclasses.replace(each, branching="one", branch_turn=turn) for turn in each.branch_turns]
+    rooms = [room_of(player.sampler, player.slots, plan, 100, 4) for plan in alone]
+    whole = room_of(player.sampler, player.slots, each, 100, 4)
+    for name in ("places", "rows", "prefix", "suffix", "trunk", "lanes", "chunk"):
+        assert getattr(whole, name) == max(getattr(room, name) for room in rooms)
+    for suffixes in (1, 2, 8):
+        assert each.longest_tree(100, suffixes) == max(plan.longest_tree(100, suffixes) for plan in alone)
+
+
+@pytest.mark.parametrize("branch_turn", [1, 2])
+def test_difference_follows_every_render_and_the_record_shows_it(policy, player, branch_turn):
+    """In shared turns and in a row's own; what feedback shows is what is trained on and what the viewer shows."""
+    told = f"<think>a</think>\n```python\n{GOLDEN}```"
+    plan = dataclasses.replace(PLAN, turns=2, branch_turn=branch_turn, group=2, feedback_tokens=160, difference=True)
+    shows = dataclasses.replace(player, encoder=Saying(policy.encoder, told), reward=None)
+    groups = shows.play(policy.params, charts(1), plan, seed=0, step=0)[0]
+    for trajectory in groups[0].trajectories:
+        first, last = trajectory.turns
+        assert first.compared and not last.compared and last.feedback is None
+        expected = policy.encoder.processor(difference(first.execution.render, groups[0].chart.image))
+        assert first.feedback.images[1].key == expected.key != first.feedback.images[0].key
+    tree, stored = groups[0].tree([1.0, -1.0]), []
+    assert [len(tree.prefix.images), len(tree.suffixes[0].images)] == ([1, 2] if branch_turn == 1 else [3, 0])
+    records = dialogue_records(groups, None, 0, lambda image: stored.append(image) or str(len(stored)))
+    assert all(record.turns[0].difference and not record.turns[1].difference for record in records)
+    again = DialogueRecord.from_json(records[0].to_json())
+    assert again == records[0] and not any(turn.compared for turn in shows.play(policy.params, charts(1), dataclasses.replace(plan, difference=False), 0, 0)[0][0].trajectories[0].turns)
+    with pytest.raises(ValueError, match="rollout.feedback_tokens is 20; raise it"):
+        shows.play(policy.params, charts(1), dataclasses.replace(plan, feedback_tokens=20), seed=0, step=0)
+
+
+def test_the_judge_of_a_ramp_joins_in_both_turns_of_a_dialogue(policy, player):
+    """Weights of every turn are those of the step; nobody is asked while the judge has no weight."""
+    asked = []
+
+    class Half:
+        def submit(self, reference, render, fresh=False):
+            asked.append(render)
+            future = Future()
+            future.set_result(Judgement(0.5))
+            return future
+
+    told = f"<think>a</think>\n```python\n{GOLDEN}```"
+    plan = dataclasses.replace(PLAN, turns=2, group=2)
+    ramped = Mixture(0.4, 0.6, judge=Half(), ramp=Ramp(4, alpha=1.0))
+    for step, beta in ((0, 0.0), (3, 0.45), (4, 0.6), (9, 0.6)):
+        asked.clear()
+        rising = dataclasses.replace(player, encoder=Saying(policy.encoder, told), reward=ramped.at(step))
+        groups = rising.play(policy.params, charts(1), plan, seed=0, step=step)[0]
+        turns = [turn for t in groups[0].trajectories for turn in t.turns]
+        assert [turn.reward.total for turn in turns] == pytest.approx([1 - beta / 2] * 4) and groups[0].rewards == pytest.approx([1 - beta / 2] * 2)
+        assert len(asked) == (3 if beta else 0)  # a shared turn and two of the rows
 
 
 def test_a_response_is_cut_where_its_block_is_closed_whatever_the_chunk(policy, player):
