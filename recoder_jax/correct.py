@@ -89,9 +89,10 @@ def check_sizes(image: np.ndarray, config: ConfigDict) -> None:
     """Raises ValueError for image bounds that fit neither each other, nor the image, nor the cap of a feedback."""
     bounds, limit = config.image, config.rollout.feedback_tokens
     ImageProcessor(min_pixels=bounds.min_pixels, max_pixels=bounds.max_pixels).size(*image.shape[:2])
-    tokens = bounds.max_pixels // 28**2 * (2 if config.rollout.difference else 1)
+    count, shown = (2, "a render and its difference") if config.rollout.difference else (1, "a render")
+    tokens = count * (bounds.max_pixels // 28**2)
     if tokens >= limit:
-        raise ValueError(f"a render{' and its difference' if config.rollout.difference else ''} may take {tokens} tokens and a feedback {limit}; raise --feedback-tokens or lower --max-pixels")
+        raise ValueError(f"{shown} may take {tokens} tokens and a feedback {limit}; raise --feedback-tokens or lower --max-pixels")
 
 
 def write(groups: list[Group], image: np.ndarray, out: Path, options: argparse.Namespace) -> None:

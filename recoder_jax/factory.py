@@ -108,7 +108,8 @@ def config_of_run(run: str | Path, config: ml_collections.ConfigDict) -> ml_coll
         merged.name, merged.tokenizer = saved["name"], saved["tokenizer"]
         merged.model.update(saved["model"])
         merged.image.update(saved["image"])
-        merged.rollout.update({key: saved["rollout"][key] for key in ("response_tokens", "feedback_tokens", "stop_at_fence", "difference") if key in saved["rollout"]})
+        kept = ("response_tokens", "feedback_tokens", "stop_at_fence", "difference")
+        merged.rollout.update({key: saved["rollout"][key] for key in kept if key in saved["rollout"]})
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(file)!r} is damaged or of no training run ({error!r}); give a run directory that `train` wrote") from None
     return merged.lock()

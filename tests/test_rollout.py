@@ -190,21 +190,20 @@ class Fencing(Saying):
         return "<think>a</think>\n```python\n" + "".join({0: "\n```", 1: "\n"}.get(int(token) % 3, "x") for token in ids)
 
 
-def test_charts_branch_at_each_turn_in_rotation_and_say_what_they_say_where_all_branch_there(policy, player):
-    """Dialogues that branch at turn 3 are those of a rollout in which all charts branch there; the next step branches a chart elsewhere."""
-    each = dataclasses.replace(PLAN, branch_turn=1, branching="each", group=2)
-    bare = dataclasses.replace(player, reward=None)
-    said = lambda group: [[turn.tokens.tolist() for turn in t.turns] for t in group.trajectories]  # noqa: E731
-    groups = bare.play(policy.params, charts(4), each, seed=0, step=2)[0]
-    assert [group.branch_turn for group in groups] == [3, 1, 2, 3]
-    assert [each.branch_turn_of(3, chart, 4) for chart in range(4)] == [1, 2, 3, 1]
-    alike = bare.play(policy.params, charts(4), dataclasses.replace(each, branching="one", branch_turn=3), seed=0, step=2)[0]
-    assert [said(group) == said(other) for group, other in zip(groups, alike, strict=True)] == [True, False, False, True]
-    trees = [group.tree([1.0, -1.0]) for group in groups]
-    for group, tree in zip(groups, trees, strict=True):
-        assert [int(s.trained.sum()) for s in tree.suffixes] == [sum(len(x.tokens) for x in t.turns[group.branch_turn - 1 :]) for t in group.trajectories]
-    records = dialogue_records(groups, np.ones((4, 2)), 3, lambda image: "x")
-    assert [[turn.shared for turn in record.turns] for record in records[::2]] == [[True, True, False], [False] * 3, [True, False, False], [True, True, False]]
+def test_charts_branch_at_each_turn_in_rotation_and_say_what_they_say_where_all_branch_there(policy, player, groups):
+    """A dialogue that branches at turn 2 is that of a rollout in which all charts branch there; the next step branches a chart elsewhere."""
+    each = dataclasses.replace(PLAN, branch_turn=1, branching="each")
+    rotated = player.play(policy.params, charts(2), each, seed=0, step=5)[0]
+    assert [group.branch_turn for group in rotated] == [2, 3]
+    assert [each.branch_turn_of(step, chart, 2) for step in (6, 7) for chart in (0, 1)] == [1, 2, 3, 1]
+    said = [[[[turn.tokens.tolist() for turn in t.turns] for t in group.trajectories] for group in played] for played in (groups, rotated)]
+    assert said[0][0] == said[1][0] and said[0][1] != said[1][1]
+    for group in rotated:
+        trained = [sum(len(turn.tokens) for turn in t.turns[group.branch_turn - 1 :]) for t in group.trajectories]
+        assert [int(suffix.trained.sum()) for suffix in group.tree([1.0, -1.0, 0.0]).suffixes] == trained
+    records = dialogue_records(rotated, np.ones((2, 3)), 6, lambda image: "x")
+    assert [[turn.shared for turn in record.turns] for record in records[::3]] == [[True, False, False], [True, True, False]]
+    assert rollout_metrics(rotated, same_program)["sampling/tokens"] == sum(len(t.tokens) for t in {id(t): t for g in rotated for x in g.trajectories for t in x.turns}.values())
 
 
 def test_the_room_and_the_longest_tree_are_those_of_every_branch_turn(player):
@@ -218,26 +217,25 @@ def test_the_room_and_the_longest_tree_are_those_of_every_branch_turn(player):
         assert each.longest_tree(100, suffixes) == max(plan.longest_tree(100, suffixes) for plan in alone)
 
 
-@pytest.mark.parametrize("branch_turn", [1, 2])
-def test_difference_follows_every_render_and_the_record_shows_it(policy, player, branch_turn):
+def test_difference_follows_every_render_and_the_record_shows_it(policy, player):
     """In shared turns and in a row's own; what feedback shows is what is trained on and what the viewer shows."""
     told = f"<think>a</think>\n```python\n{GOLDEN}```"
-    plan = dataclasses.replace(PLAN, turns=2, branch_turn=branch_turn, group=2, feedback_tokens=160, difference=True)
+    plan = dataclasses.replace(PLAN, difference=True)
     shows = dataclasses.replace(player, encoder=Saying(policy.encoder, told), reward=None)
-    groups = shows.play(policy.params, charts(1), plan, seed=0, step=0)[0]
-    for trajectory in groups[0].trajectories:
-        first, last = trajectory.turns
-        assert first.compared and not last.compared and last.feedback is None
-        expected = policy.encoder.processor(difference(first.execution.render, groups[0].chart.image))
-        assert first.feedback.images[1].key == expected.key != first.feedback.images[0].key
-    tree, stored = groups[0].tree([1.0, -1.0]), []
-    assert [len(tree.prefix.images), len(tree.suffixes[0].images)] == ([1, 2] if branch_turn == 1 else [3, 0])
-    records = dialogue_records(groups, None, 0, lambda image: stored.append(image) or str(len(stored)))
-    assert all(record.turns[0].difference and not record.turns[1].difference for record in records)
-    again = DialogueRecord.from_json(records[0].to_json())
-    assert again == records[0] and not any(turn.compared for turn in shows.play(policy.params, charts(1), dataclasses.replace(plan, difference=False), 0, 0)[0][0].trajectories[0].turns)
-    with pytest.raises(ValueError, match="rollout.feedback_tokens is 20; raise it"):
-        shows.play(policy.params, charts(1), dataclasses.replace(plan, feedback_tokens=20), seed=0, step=0)
+    group = shows.play(policy.params, charts(2), plan, seed=0, step=0)[0][1]
+    for trajectory in group.trajectories:
+        assert [turn.compared for turn in trajectory.turns] == [True, True, False]
+        for turn in trajectory.turns[:2]:
+            expected = policy.encoder.processor(difference(turn.execution.render, group.chart.image))
+            assert turn.feedback.images[1].key == expected.key != turn.feedback.images[0].key
+    tree = group.tree([1.0, -1.0, 0.0])
+    assert [len(tree.prefix.images), len(tree.suffixes[0].images)] == [3, 2]
+    stored = []
+    records = dialogue_records([group], None, 0, lambda image: stored.append(image) or str(len(stored)))
+    assert all([bool(turn.difference) for turn in record.turns] == [True, True, False] for record in records)
+    assert DialogueRecord.from_json(records[0].to_json()) == records[0]
+    with pytest.raises(ValueError, match="rollout.feedback_tokens is 60; raise it"):
+        shows.play(policy.params, charts(1), dataclasses.replace(plan, feedback_tokens=60), seed=0, step=0)
 
 
 def test_the_judge_of_a_ramp_joins_in_both_turns_of_a_dialogue(policy, player):
@@ -252,15 +250,15 @@ def test_the_judge_of_a_ramp_joins_in_both_turns_of_a_dialogue(policy, player):
             return future
 
     told = f"<think>a</think>\n```python\n{GOLDEN}```"
-    plan = dataclasses.replace(PLAN, turns=2, group=2)
+    plan = dataclasses.replace(PLAN, turns=2, branch_turn=1)
     ramped = Mixture(0.4, 0.6, judge=Half(), ramp=Ramp(4, alpha=1.0))
-    for step, beta in ((0, 0.0), (3, 0.45), (4, 0.6), (9, 0.6)):
+    for step, beta in ((0, 0.0), (3, 0.45), (9, 0.6)):
         asked.clear()
         rising = dataclasses.replace(player, encoder=Saying(policy.encoder, told), reward=ramped.at(step))
-        groups = rising.play(policy.params, charts(1), plan, seed=0, step=step)[0]
-        turns = [turn for t in groups[0].trajectories for turn in t.turns]
-        assert [turn.reward.total for turn in turns] == pytest.approx([1 - beta / 2] * 4) and groups[0].rewards == pytest.approx([1 - beta / 2] * 2)
-        assert len(asked) == (3 if beta else 0)  # a shared turn and two of the rows
+        groups = rising.play(policy.params, charts(2), plan, seed=0, step=step)[0]
+        totals = [turn.reward.total for group in groups for t in group.trajectories for turn in t.turns]
+        assert totals == pytest.approx([1 - beta / 2] * 12) and groups[0].rewards == pytest.approx([1 - beta / 2] * 3)
+        assert len(asked) == (12 if beta else 0)
 
 
 def test_a_response_is_cut_where_its_block_is_closed_whatever_the_chunk(policy, player):

@@ -26,7 +26,8 @@ class Prompts:
     """Texts the user side of a dialogue is written with.
 
     draw: asks for the first program, after the target image. revise: after the render of a program that ran. compare: after the render and
-    a picture of its differences from the target, which it explains. repair: after a program that failed; `{log}` is replaced by the end of its error log, at most `log_characters` long.
+    a picture of its differences from the target, which it explains. repair: after a program that failed; `{log}` is replaced by the end of
+    its error log, at most `log_characters` long.
     Raises ValueError when `repair` has no `{log}` or `log_characters` is below 1.
     """
 

@@ -34,10 +34,10 @@ from recoder_jax.sampling.timeline import DEVICE, HOST, Span, Timeline, covered,
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """The shape of a rollout. turns: T. branch_turn: first turn sampled `group` times, in 1..T. branching: 'one', where every chart branches at
-    branch_turn, or 'each', where charts branch at branch_turn..T in rotation. response_tokens: cap of a
-    response. feedback_tokens: cap of a feedback, images included. difference: whether feedback shows where render and target differ. temperature: of sampling, 0 is greedy. gamma, eta: weights of
-    the first turn's reward and of the rise over it in the trajectory reward. stop_at_fence: a response is cut where its python
-    block is closed."""
+    branch_turn, or 'each', where charts branch at branch_turn..T in rotation. response_tokens: cap of a response. feedback_tokens: cap of a
+    feedback, images included. difference: whether feedback shows where render and target differ. temperature: of sampling, 0 is greedy.
+    gamma, eta: weights of the first turn's reward and of the rise over it in the trajectory reward. stop_at_fence: a response is cut where
+    its python block is closed."""
 
     turns: int
     branch_turn: int
