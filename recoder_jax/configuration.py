@@ -90,25 +90,29 @@ def add_learning(config: ml_collections.ConfigDict) -> None:
 
 
 def add_rollout(config: ml_collections.ConfigDict) -> None:
-    """Dialogues and objective. The caps of responses and feedback hold in evaluation too; SFT reads `aggregation`."""
+    """Dialogues and objective. The caps of responses and feedback hold in evaluation too; SFT reads `aggregation`, `rare` and `rollout.difference`."""
     config.rollout = ml_collections.ConfigDict()
     config.rollout.turns = 2  # T
     config.rollout.branch_turn = 2  # turns before it are sampled once a chart and shared; it and later ones are trained
+    config.rollout.branching = "one"  # one: every chart branches at branch_turn; each: charts branch at branch_turn..turns in rotation
     config.rollout.group = 8  # G, trajectories a chart
     config.rollout.response_tokens = 72  # cap of a response
-    config.rollout.feedback_tokens = 96  # cap of a feedback, image included
+    config.rollout.feedback_tokens = 96  # cap of a feedback, images included
     config.rollout.temperature = 1.0  # of sampling; RL takes 1 only
     config.rollout.charts = 16  # charts played side by side; others wait for a place
     config.rollout.lanes = 8  # prompts or feedbacks read in one call; both are rounded up to a multiple of the mesh's data * fsdp
     config.rollout.chunk = 16  # tokens decoded between two looks at who has ended and who can go on
     config.rollout.offload = False  # the optimizer's moments lie in the host's memory while dialogues are sampled
     config.rollout.stop_at_fence = False  # cut a response where its python block is closed, in evaluation too
+    config.rollout.difference = False  # feedback shows, beside the render, where it differs from the target; in SFT and evaluation too
     config.rollout.gamma = 0.0  # weight of the first turn's reward in the trajectory reward
     config.rollout.eta = 0.0  # weight of the rise over the first turn
 
     config.objective = ml_collections.ConfigDict()
     config.objective.aggregation = "sequence_mean"  # weight of a token: sequence_mean, token_mean or constant
     config.objective.constant = 1.0  # divisor of aggregation 'constant'; 1 sums over tokens
+    config.objective.rare = 0.0  # SFT: a token weighs with the share of responses that hold it behind its two predecessors, to the power -rare; 0 is off
+    config.objective.rare_most = 8.0  # most weight of a token over that of one which stands in every response
     config.objective.normalize_std = True  # divide advantages by the group's standard deviation
     config.objective.baseline = "mean"  # what a reward is compared with: mean of its group, or leave_one_out, the mean of the others
     config.objective.updates = 1  # updates on each rollout batch; above 1 the ratio is clipped

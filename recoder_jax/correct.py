@@ -2,7 +2,8 @@
 
     python -m recoder_jax.correct --checkpoint=runs/demo/stage2 --image=chart.png --turns=3 --out=corrected
 
-Writes turn_1.py, turn_1.png, turn_2.py, ... and dialogue.html. A turn whose program fails has a turn_N.log instead of a picture.
+Writes turn_1.py, turn_1.png, turn_2.py, ... and dialogue.html. A turn whose program fails has a turn_N.log instead of a picture; a run
+that was trained with rollout.difference also leaves turn_N_difference.png, what the policy was shown beside its render.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from recoder_jax import factory
 from recoder_jax.charts.chart import Chart
 from recoder_jax.charts.goldens import Goldens
 from recoder_jax.configuration import defaults
+from recoder_jax.dialogue.difference import difference
 from recoder_jax.dialogue.images import ImageProcessor, encode_png, load_image
 from recoder_jax.doors import door
 from recoder_jax.rollout.measure import dialogue_records
@@ -28,7 +30,7 @@ from recoder_jax.rollout.play import Plan, Slots
 from recoder_jax.rollout.trajectory import Group, Turn
 from recoder_jax.runs.viewer import write_dialogue_page
 
-TURN_FILE = re.compile(r"turn_[1-9][0-9]*\.(py|png|log)")
+TURN_FILE = re.compile(r"turn_[1-9][0-9]*(\.(py|png|log)|_difference\.png)")
 
 
 def correct(options: argparse.Namespace) -> None:
@@ -47,7 +49,7 @@ def correct(options: argparse.Namespace) -> None:
         plan = Plan(
             turns=options.turns, branch_turn=1, group=1, response_tokens=config.rollout.response_tokens,
             feedback_tokens=config.rollout.feedback_tokens, temperature=options.temperature,
-            stop_at_fence=config.rollout.stop_at_fence,
+            stop_at_fence=config.rollout.stop_at_fence, difference=config.rollout.difference,
         )
         print(f"{policy.config.parameters() / 1e6:.2f} M parameters, {options.turns} turns over {options.image}", flush=True)
         params = player.sampler.load(params)
@@ -87,9 +89,10 @@ def check_sizes(image: np.ndarray, config: ConfigDict) -> None:
     """Raises ValueError for image bounds that fit neither each other, nor the image, nor the cap of a feedback."""
     bounds, limit = config.image, config.rollout.feedback_tokens
     ImageProcessor(min_pixels=bounds.min_pixels, max_pixels=bounds.max_pixels).size(*image.shape[:2])
-    tokens = bounds.max_pixels // 28**2
+    count, shown = (2, "a render and its difference") if config.rollout.difference else (1, "a render")
+    tokens = count * (bounds.max_pixels // 28**2)
     if tokens >= limit:
-        raise ValueError(f"a render may take {tokens} tokens and a feedback {limit}; raise --feedback-tokens or lower --max-pixels")
+        raise ValueError(f"{shown} may take {tokens} tokens and a feedback {limit}; raise --feedback-tokens or lower --max-pixels")
 
 
 def write(groups: list[Group], image: np.ndarray, out: Path, options: argparse.Namespace) -> None:
@@ -99,12 +102,22 @@ def write(groups: list[Group], image: np.ndarray, out: Path, options: argparse.N
         if TURN_FILE.fullmatch(earlier.name):
             earlier.unlink()
     (out / "target.png").write_bytes(encode_png(image))
-    pictures = {id(image): "target.png"} | {id(turn.execution.render): f"turn_{turn.number}.png" for turn in turns}
+    pictures = {content(image): "target.png"}
+    pictures |= {content(turn.execution.render): f"turn_{turn.number}.png" for turn in turns if turn.execution.render is not None}
     for turn in turns:
         print(write_turn(turn, out), flush=True)
-    record = dialogue_records(groups, None, 0, lambda picture: pictures[id(picture)])[0]
+        if turn.compared:
+            name, shown = f"turn_{turn.number}_difference.png", difference(turn.execution.render, image)
+            (out / name).write_bytes(encode_png(shown))
+            pictures[content(shown)] = name
+    record = dialogue_records(groups, None, 0, lambda picture: pictures[content(picture)])[0]
     write_dialogue_page(out / "dialogue.html", record, out, facts={"checkpoint": options.checkpoint, "image": options.image})
     print(out / "dialogue.html")
+
+
+def content(image: np.ndarray) -> tuple:
+    """What equal pictures share."""
+    return image.shape, image.tobytes()
 
 
 def write_turn(turn: Turn, out: Path) -> str:

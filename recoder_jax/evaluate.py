@@ -45,7 +45,7 @@ def evaluate(config: ConfigDict, workdir: str) -> None:
     plan = Plan(
         turns=options.turns, branch_turn=1, group=1, response_tokens=config.rollout.response_tokens,
         feedback_tokens=config.rollout.feedback_tokens, temperature=options.temperature,
-        stop_at_fence=config.rollout.stop_at_fence,
+        stop_at_fence=config.rollout.stop_at_fence, difference=config.rollout.difference,
     )
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(mesh))

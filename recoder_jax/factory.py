@@ -98,7 +98,7 @@ def is_policy_directory(path: str | Path) -> bool:
 
 
 def config_of_run(run: str | Path, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """`config` with the name, policy, tokenizer, image bounds and token caps that the run in `run` was trained with."""
+    """`config` with the name, policy, tokenizer, image bounds, token caps and feedback that the run in `run` was trained with."""
     file = Path(run, "config.json")
     if not file.is_file():
         raise FileNotFoundError(f"{str(run)!r} is no run directory: it has no config.json; give the --workdir of a training run")
@@ -108,7 +108,8 @@ def config_of_run(run: str | Path, config: ml_collections.ConfigDict) -> ml_coll
         merged.name, merged.tokenizer = saved["name"], saved["tokenizer"]
         merged.model.update(saved["model"])
         merged.image.update(saved["image"])
-        merged.rollout.update({key: saved["rollout"][key] for key in ("response_tokens", "feedback_tokens", "stop_at_fence") if key in saved["rollout"]})
+        kept = ("response_tokens", "feedback_tokens", "stop_at_fence", "difference")
+        merged.rollout.update({key: saved["rollout"][key] for key in kept if key in saved["rollout"]})
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(file)!r} is damaged or of no training run ({error!r}); give a run directory that `train` wrote") from None
     return merged.lock()
@@ -133,7 +134,7 @@ def plan_of(config: ml_collections.ConfigDict) -> Plan:
     return Plan(
         turns=rollout.turns, branch_turn=rollout.branch_turn, group=rollout.group, response_tokens=rollout.response_tokens,
         feedback_tokens=rollout.feedback_tokens, temperature=rollout.temperature, gamma=rollout.gamma, eta=rollout.eta,
-        stop_at_fence=rollout.stop_at_fence,
+        stop_at_fence=rollout.stop_at_fence, branching=rollout.branching, difference=rollout.difference,
     )
 
 

@@ -5,7 +5,6 @@
 
 import argparse
 import contextlib
-import dataclasses
 import importlib.metadata
 import platform
 import sys

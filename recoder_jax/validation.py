@@ -21,7 +21,7 @@ POSITIVE = (
     "judge.seconds", "judge.queue_seconds", "judge.attempt_seconds", "judge.first_pause", "judge.breaker_pause",
 )
 NOT_NEGATIVE = (
-    "objective.truncate", "optimizer.warmup", "optimizer.weight_decay", "rollout.temperature", "evaluation.temperature",
+    "objective.truncate", "objective.rare", "optimizer.warmup", "optimizer.weight_decay", "rollout.temperature", "evaluation.temperature",
     *(f"reward.{prefix}{name}" for prefix in ("", "ramp_") for name in ("alpha", "beta", "similarity", "textual", "executed")),
     "reward.ramp_steps", "reward.textual_chart_types", "reward.textual_layout", "reward.textual_texts", "reward.textual_data",
 )
@@ -39,6 +39,7 @@ CHOICES = {
     "objective.baseline": ("mean", "leave_one_out"),
     "objective.ratio": ("token", "sequence"),
     "data.keep": ("all", "flat"),
+    "rollout.branching": ("one", "each"),
     "reward.textual_order": ("kept", "free"),
     "reward.on_missing": ("renormalise", "drop_group", "zero"),
     "sandbox.isolation": ("auto", "strict", "forced"),
@@ -103,6 +104,9 @@ def validate_images(config: ml_collections.ConfigDict) -> None:
     check(image.max_pixels >= 28 * 28, f"image.max_pixels is {image.max_pixels}; give at least {28 * 28}, one token")
     check(image.min_pixels <= image.max_pixels, f"image.min_pixels {image.min_pixels} is above image.max_pixels {image.max_pixels}; swap them")
     tokens = image.max_pixels // 28**2
+    check(not config.rollout.difference or 2 * tokens < limit,
+          f"rollout.feedback_tokens is {limit} but a render of image.max_pixels and its difference take {2 * tokens}; raise it, lower image.max_pixels "
+          "or set rollout.difference to False")
     check(tokens < limit, f"rollout.feedback_tokens is {limit} but a render of image.max_pixels takes {tokens}; raise it or lower image.max_pixels")
 
 
@@ -114,6 +118,9 @@ def validate_objective(config: ml_collections.ConfigDict) -> None:
           "objective.ratio is 'sequence' but objective.updates is 1, where every ratio is 1; raise updates or choose token")
     check(objective.truncate == 0 or config.kind == "rl" and objective.updates == 1,
           f"objective.truncate is {objective.truncate}, which weighs the one update of an RL batch; set it to 0, or kind to rl and objective.updates to 1")
+    check(objective.rare == 0 or config.kind == "sft",
+          f"objective.rare is {objective.rare}, which weighs the tokens of given responses; set it to 0, or kind to sft")
+    check(objective.rare_most >= 1, f"objective.rare_most is {objective.rare_most}; give a number from 1")
     check(config.kind == "rl" or objective.updates == 1,
           f"objective.updates is {objective.updates}; only RL uses a batch more than once, so set it to 1 or raise steps")
 
@@ -143,6 +150,9 @@ def validate_rollout(config: ml_collections.ConfigDict) -> None:
     rollout = config.rollout
     check(rollout.group >= 2, f"rollout.group is {rollout.group}; a group needs at least 2 trajectories to compare")
     check(rollout.branch_turn <= rollout.turns, f"rollout.branch_turn is {rollout.branch_turn}; it must lie in 1..{rollout.turns}")
+    check(rollout.branching == "one" or rollout.branch_turn < rollout.turns,
+          f"rollout.branching is 'each' but rollout.branch_turn is the last of {rollout.turns} turns, the only one to branch at; lower it, raise "
+          "rollout.turns or choose one")
     check(rollout.temperature == 1,
           f"rollout.temperature is {rollout.temperature}; set it to 1: log probabilities are those of temperature 1, "
           "so another temperature would make the update off-policy")

@@ -36,13 +36,27 @@ def group_of(encoder, seed, suffixes=3):
     return Tree(prefix, tails, tuple(float(a) for a in rng.normal(size=suffixes)))
 
 
+def four_turns_of(encoder, seed, suffixes=2):
+    """Two shared turns, of which the first failed, and two turns of each suffix with a render and its difference between them."""
+    rng, parts = np.random.default_rng(seed), []
+    shared = [(encoder.prompt(opening(image_of(seed, 56, 56), PROMPTS)), False, None), (encoder.response("plt.plt([1])"), False, None)]
+    shared += [(encoder.feedback(feedback(None, "AttributeError: plt", PROMPTS)), False, None), (encoder.response("plt.plot([1])"), False, None)]
+    shared += [(encoder.feedback(feedback(image_of(seed + 100, 56, 84), "", PROMPTS)), False, None)]
+    for i in range(suffixes):
+        said = [encoder.response("ax.bar" * int(rng.integers(1, 4)) + f"{i}{turn}") for turn in (3, 4)]
+        values = [rng.normal(-1, 0.1, len(tokens)).astype(np.float32) for tokens in said]
+        told = encoder.feedback(feedback(image_of(seed + 7 * i, 56, 56), "", PROMPTS, image_of(seed, 56, 56)))
+        parts.append(strand([(said[0], True, values[0]), (told, False, None), (said[1], True, values[1])]))
+    return Tree(strand(shared), tuple(parts), tuple(float(a) for a in rng.normal(size=suffixes)))
+
+
 def repeated(tree):
     """The same dialogues with the prefix repeated: one tree without suffixes for each suffix."""
     fields = [field.name for field in dataclasses.fields(tree.prefix)]
 
     def joined(tail):
         head = dataclasses.replace(tree.prefix, trained=np.zeros_like(tree.prefix.trained))
-        parts = {name: (getattr(head, name), getattr(tail, name)) for name in fields}
+        parts = {name: (getattr(head, name), getattr(tail, name)) for name in fields if name != "emphasis"}
         return type(head)(**{n: a + b if isinstance(a, tuple) else np.concatenate([a, b]) for n, (a, b) in parts.items()})
 
     return [Tree(joined(tail), (), (advantage,)) for tail, advantage in zip(tree.suffixes, tree.advantages)]
@@ -68,7 +82,8 @@ def largest_difference(a, b):
 
 
 def test_packed_tree_equals_repeated_prefixes_in_value_and_gradient(policy):
-    trees = [group_of(policy.encoder, 0), group_of(policy.encoder, 1)]
+    """Of groups that branch at turn 2 of 2 and at turn 3 of 4, in one row."""
+    trees = [group_of(policy.encoder, 0), four_turns_of(policy.encoder, 1)]
     size = sum(tree.size for tree in trees)
     packed = loss_and_gradient(policy, trees, Shape(1, 1, size), Clip(0.01, 0.02))
     naive = [one for tree in trees for one in repeated(tree)]

@@ -24,6 +24,7 @@ from recoder_jax.rollout.measure import reward_metrics, without_incomplete
 from recoder_jax.rollout.play import Plan, Player
 from recoder_jax.validation import CHOICES
 from recoder_jax.rollout.trajectory import Group, Trajectory, Turn
+from recoder_jax.sampling.places import Request
 from tests.fault_server import GOOD, MIDDLING, judge_of
 
 GOOD_RESPONSE = parse_response('<think>a</think>\n```python\nx\n```')
@@ -234,7 +235,7 @@ def test_a_missing_part_matters_in_the_turns_that_count(gamma, eta, complete):
     turns = [Turn(n + 1, None, None, True, GOOD_RESPONSE, GOLDEN, reward, None) for n, reward in enumerate((lost, had))]
     plan = Plan(turns=2, branch_turn=2, group=2, response_tokens=1, feedback_tokens=1, temperature=1.0, gamma=gamma, eta=eta)
     said = {(0, row, number): turn for row, own in enumerate([turns, [turns[0], turns[0]]]) for number, turn in enumerate(own, start=1)}
-    group = Player._group(None, Chart('c', TARGET, '', ''), None, said, 0, plan)
+    group = Player._group(None, Chart('c', TARGET, '', ''), Request(None, (0, 0, 0), 1, rows=2, shared=1), said, plan)
     assert [trajectory.complete for trajectory in group.trajectories] == [complete, False]
 
 

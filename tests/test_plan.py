@@ -53,7 +53,10 @@ def test_the_planned_update_is_the_program_of_a_real_one(file, overrides):
     assert real.as_text() == lowered.as_text()
 
 
-@pytest.mark.parametrize("overrides", [[], ["--config.rollout.branch_turn=1"]])
+EACH = ["--config.rollout.branch_turn=1", "--config.rollout.branching=each"]
+
+
+@pytest.mark.parametrize("overrides", [[], ["--config.rollout.branch_turn=1"], EACH])
 def test_the_planned_rollout_is_made_of_the_programs_of_a_real_one(monkeypatch, overrides):
     """Every call of the engine has the shapes, dtypes and places of a planned step."""
     config, planned = planned_step("stage1_shared_first_turn", [*RL, *overrides])
@@ -81,16 +84,17 @@ def test_the_planned_rollout_is_made_of_the_programs_of_a_real_one(monkeypatch, 
     })  # fmt: skip
     params = functions.load(factory.initial_params(config, planned.policy, planned.mesh))
     engine = Engine(rollout.sampler, params, rollout.room)
-    request = Request(rollout.pieces.prompt, (0, 0, 0), 4, rollout.plan.group, rollout.shared)
-    engine.submit(request)
-    while engine.busy:
-        for said in engine.step():
-            if said.turn < rollout.plan.turns:
-                engine.feed(request, said.row, rollout.pieces.feedback)
-            else:
-                engine.release(request, said.row)
+    for branch_turn in rollout.plan.branch_turns:
+        request = Request(rollout.pieces.prompt, (0, 0, 0), 4, rollout.plan.group, branch_turn - 1)
+        engine.submit(request)
+        while engine.busy:
+            for said in engine.step():
+                if said.turn < rollout.plan.turns:
+                    engine.feed(request, said.row, rollout.pieces.feedback)
+                else:
+                    engine.release(request, said.row)
     assert real_calls == {name: shapes for name, shapes in planned_calls.items() if name != "load"}
-    assert ("read feedback" in names) == bool(overrides) and ("read shared feedback" in names) != bool(overrides)
+    assert ("read feedback" in names) == bool(overrides) and ("read shared feedback" in names) == (len(overrides) != 1)
 
 
 def test_argument_bytes_are_those_of_the_shards():

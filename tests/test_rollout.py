@@ -13,6 +13,7 @@ from recoder_jax.charts.goldens import Goldens
 from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.charts.scores import same_program
 from recoder_jax.configuration import load
+from recoder_jax.dialogue.difference import difference
 from recoder_jax.dialogue.encoder import Tokens
 from recoder_jax.dialogue.response import block_is_closed
 from recoder_jax.dialogue.turns import Prompts
@@ -22,8 +23,9 @@ from recoder_jax.rewards.mixture import Mixture, Ramp
 from recoder_jax.rollout.lessons import RolloutLessons
 from recoder_jax.rollout.measure import alarms, dialogue_records, rollout_metrics
 from recoder_jax.rollout.host import Speaker
-from recoder_jax.rollout.play import Plan, Player, Slots
+from recoder_jax.rollout.play import Plan, Player, Slots, room_of
 from recoder_jax.runs.directory import RunDirectory
+from recoder_jax.runs.records import DialogueRecord
 from recoder_jax.sampling.functions import Sampler
 from recoder_jax.sampling.layout import Buckets
 from tests.conftest import image_of
@@ -144,9 +146,9 @@ def test_long_error_logs_are_cut_to_the_feedback_cap(player, groups):
     failed = dataclasses.replace(execution, log="ValueError: " + "x" * 1000, render=None)
     response = dataclasses.replace(groups[0].trajectories[0].turns[0].response, program="x")
     speaker = Speaker(player.encoder, player.prompts, 3, 60)
-    assert len(speaker.feedback(failed, response, True)) <= 60
+    assert len(speaker.feedback(failed, response, True, image_of(0))) <= 60
     with pytest.raises(ValueError, match="raise rollout.feedback_tokens"):
-        Speaker(player.encoder, player.prompts, 3, 5).feedback(failed, response, True)
+        Speaker(player.encoder, player.prompts, 3, 5).feedback(failed, response, True, image_of(0))
 
 
 class Saying:
@@ -186,6 +188,77 @@ class Fencing(Saying):
 
     def decode(self, ids):
         return "<think>a</think>\n```python\n" + "".join({0: "\n```", 1: "\n"}.get(int(token) % 3, "x") for token in ids)
+
+
+def test_charts_branch_at_each_turn_in_rotation_and_say_what_they_say_where_all_branch_there(policy, player, groups):
+    """A dialogue that branches at turn 2 is that of a rollout in which all charts branch there; the next step branches a chart elsewhere."""
+    each = dataclasses.replace(PLAN, branch_turn=1, branching="each")
+    rotated = player.play(policy.params, charts(2), each, seed=0, step=5)[0]
+    assert [group.branch_turn for group in rotated] == [2, 3]
+    assert [each.branch_turn_of(step, chart, 2) for step in (6, 7) for chart in (0, 1)] == [1, 2, 3, 1]
+    said = [[[[turn.tokens.tolist() for turn in t.turns] for t in group.trajectories] for group in played] for played in (groups, rotated)]
+    assert said[0][0] == said[1][0] and said[0][1] != said[1][1]
+    for group in rotated:
+        trained = [sum(len(turn.tokens) for turn in t.turns[group.branch_turn - 1 :]) for t in group.trajectories]
+        assert [int(suffix.trained.sum()) for suffix in group.tree([1.0, -1.0, 0.0]).suffixes] == trained
+    records = dialogue_records(rotated, np.ones((2, 3)), 6, lambda image: "x")
+    assert [[turn.shared for turn in record.turns] for record in records[::3]] == [[True, False, False], [True, True, False]]
+    assert rollout_metrics(rotated, same_program).values()["sampling/tokens"] == sum(len(t.tokens) for t in {id(t): t for g in rotated for x in g.trajectories for t in x.turns}.values())
+
+
+def test_the_room_and_the_longest_tree_are_those_of_every_branch_turn(player):
+    each = dataclasses.replace(PLAN, branch_turn=1, branching="each")
+    alone = [dataclasses.replace(each, branching="one", branch_turn=turn) for turn in each.branch_turns]
+    rooms = [room_of(player.sampler, player.slots, plan, 100, 4) for plan in alone]
+    whole = room_of(player.sampler, player.slots, each, 100, 4)
+    for name in ("places", "rows", "prefix", "suffix", "trunk", "lanes", "chunk"):
+        assert getattr(whole, name) == max(getattr(room, name) for room in rooms)
+    for suffixes in (1, 2, 8):
+        assert each.longest_tree(100, suffixes) == max(plan.longest_tree(100, suffixes) for plan in alone)
+
+
+def test_difference_follows_every_render_and_the_record_shows_it(policy, player):
+    """In shared turns and in a row's own; what feedback shows is what is trained on and what the viewer shows."""
+    told = f"<think>a</think>\n```python\n{GOLDEN}```"
+    plan = dataclasses.replace(PLAN, difference=True)
+    shows = dataclasses.replace(player, encoder=Saying(policy.encoder, told), reward=None)
+    group = shows.play(policy.params, charts(2), plan, seed=0, step=0)[0][1]
+    for trajectory in group.trajectories:
+        assert [turn.compared for turn in trajectory.turns] == [True, True, False]
+        for turn in trajectory.turns[:2]:
+            expected = policy.encoder.processor(difference(turn.execution.render, group.chart.image))
+            assert turn.feedback.images[1].key == expected.key != turn.feedback.images[0].key
+    tree = group.tree([1.0, -1.0, 0.0])
+    assert [len(tree.prefix.images), len(tree.suffixes[0].images)] == [3, 2]
+    stored = []
+    records = dialogue_records([group], None, 0, lambda image: stored.append(image) or str(len(stored)))
+    assert all([bool(turn.difference) for turn in record.turns] == [True, True, False] for record in records)
+    assert DialogueRecord.from_json(records[0].to_json()) == records[0]
+    with pytest.raises(ValueError, match="rollout.feedback_tokens is 60; raise it"):
+        shows.play(policy.params, charts(1), dataclasses.replace(plan, feedback_tokens=60), seed=0, step=0)
+
+
+def test_the_judge_of_a_ramp_joins_in_both_turns_of_a_dialogue(policy, player):
+    """Weights of every turn are those of the step; nobody is asked while the judge has no weight."""
+    asked = []
+
+    class Half:
+        def submit(self, reference, render, fresh=False):
+            asked.append(render)
+            future = Future()
+            future.set_result(Judgement(0.5))
+            return future
+
+    told = f"<think>a</think>\n```python\n{GOLDEN}```"
+    plan = dataclasses.replace(PLAN, turns=2, branch_turn=1)
+    ramped = Mixture(0.4, 0.6, judge=Half(), ramp=Ramp(4, alpha=1.0))
+    for step, beta in ((0, 0.0), (3, 0.45), (9, 0.6)):
+        asked.clear()
+        rising = dataclasses.replace(player, encoder=Saying(policy.encoder, told), reward=ramped.at(step))
+        groups = rising.play(policy.params, charts(2), plan, seed=0, step=step)[0]
+        totals = [turn.reward.total for group in groups for t in group.trajectories for turn in t.turns]
+        assert totals == pytest.approx([1 - beta / 2] * 12) and groups[0].rewards == pytest.approx([1 - beta / 2] * 3)
+        assert len(asked) == (12 if beta else 0)
 
 
 def test_a_response_is_cut_where_its_block_is_closed_whatever_the_chunk(policy, player):

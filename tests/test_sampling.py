@@ -15,7 +15,7 @@ from recoder_jax.learning.step import target_logprobs
 from recoder_jax.sampling import budget
 from recoder_jax.sampling.drawing import Controls, draw, threshold
 from recoder_jax.sampling.engine import Engine
-from recoder_jax.sampling.functions import Sampler, room_for
+from recoder_jax.sampling.functions import Sampler, largest, room_for
 from recoder_jax.sampling.layout import Buckets
 from recoder_jax.sampling.places import Request
 from tests.conftest import image_of
@@ -115,13 +115,15 @@ def params(policy):
     return state
 
 
-@pytest.mark.parametrize("turns, shared", [(2, 0), (4, 2)])
+@pytest.mark.parametrize("turns, shared", [(2, (0,)), (4, (0, 1, 2, 3))])
 def test_every_tree_matches_a_forward_pass_over_its_dialogues(policy, params, sampler, naive, turns, shared):
-    """More charts than places, images and errors as feedback, responses of all lengths, chunks that end within them."""
+    """More charts than places, images and errors as feedback, responses of all lengths, chunks that end within them; also where the trees
+    branch at different turns."""
     requests = [
-        Request(prompt_of(policy, chart, 56, 28 * (1 + chart % 3)), (0, 0, chart), RESPONSE, rows=3, shared=shared) for chart in range(4)
+        Request(prompt_of(policy, chart, 56, 28 * (1 + chart % 3)), (0, 0, chart), RESPONSE, rows=3, shared=shared[chart % len(shared)])
+        for chart in range(4)
     ]  # fmt: skip
-    said = play(policy, params, sampler, room(turns, shared), requests, turns)
+    said = play(policy, params, sampler, largest(room(turns, n) for n in shared), requests, turns)
     found = [dialogue(said, request, row, turns) for request in requests for row in range(3)]
     for (_, got), expected in zip(found, naive(params, [parts for parts, _ in found]), strict=True):
         np.testing.assert_allclose(got, expected, atol=2e-5)
@@ -145,6 +147,20 @@ def test_place_batch_and_chunk_do_not_change_what_a_row_says(policy, params, sam
                 np.testing.assert_allclose(one.logprobs, whole[key].logprobs, atol=2e-5)
     other = play(policy, params, sampler, room(2, places=4, lanes=4), [dataclasses.replace(r, identity=(3, 8, 0)) for r in requests((0,), 3)], 2)
     assert any(not np.array_equal(other[0, row, 1].tokens, whole[0, row, 1].tokens) for row in range(3))
+
+
+def test_trees_that_branch_at_other_turns_do_not_change_what_a_row_says(policy, params, sampler):
+    """Each of four trees beside the others, and alone."""
+    requests = [Request(prompt_of(policy, chart, 56, 28 * (1 + chart % 3)), (3, 7, chart), RESPONSE, rows=3, shared=chart) for chart in range(4)]
+    sizes = largest(room(4, shared) for shared in range(4))
+    mixed = play(policy, params, sampler, sizes, requests, 4)
+    for request in requests:
+        alone = play(policy, params, sampler, sizes, [request], 4)
+        assert len([key for key in alone if len(key) == 3]) == request.shared + 3 * (4 - request.shared)
+        for key, one in alone.items():
+            if len(key) == 3:
+                np.testing.assert_array_equal(one.tokens, mixed[key].tokens)
+                np.testing.assert_allclose(one.logprobs, mixed[key].logprobs, atol=2e-5)
 
 
 def test_a_run_compiles_few_shapes_whatever_its_rows_say(policy, params):

@@ -1,4 +1,4 @@
-"""The engine over eight devices says what it says on one, and no cache is whole on a device."""
+"""The engine over eight devices says what it says on one, with trees that branch at different turns, and no cache is whole on a device."""
 
 import os
 import pathlib
@@ -19,7 +19,7 @@ EIGHT_DEVICES = """
     from recoder_jax.dialogue.turns import Prompts, opening
     from recoder_jax.models.qwen2_5_vl.config import preset
     from recoder_jax.models.qwen2_5_vl.model import abstract_model, create
-    from recoder_jax.sampling.functions import Sampler
+    from recoder_jax.sampling.functions import Sampler, largest
     from recoder_jax.sampling.places import Request
     from tests.conftest import RandomPolicy, image_of
     from tests.test_sampling import BUCKETS, PROMPTS, play, reply_of, room
@@ -32,15 +32,15 @@ EIGHT_DEVICES = """
     )
     graphdef = nnx.graphdef(abstract_model(config))
 
-    def said(mesh, turns, shared):
+    def said(mesh, turns):
         params = nnx.state(create(config, 0, mesh))
         sampler = Sampler(graphdef, config, encoder, BUCKETS, mesh)
         requests = [
-            Request(encoder.prompt(opening(image_of(chart, 56, 28 * (1 + chart % 2)), PROMPTS)), (0, 0, chart), 12, rows=2, shared=shared)
+            Request(encoder.prompt(opening(image_of(chart, 56, 28 * (1 + chart % 2)), PROMPTS)), (0, 0, chart), 12, rows=2, shared=chart % turns)
             for chart in range(5)
         ]
         policy = RandomPolicy(graphdef, params, config, encoder)
-        sizes = room(turns, shared, places=4, rows=2, lanes=4)
+        sizes = largest(room(turns, shared, places=4, rows=2, lanes=4) for shared in range(turns))
         if mesh is not None:
             prefix, trunk, rows = sampler.caches(sizes)
             for held in (prefix.k, rows.k, *([trunk.k] if trunk else [])):
@@ -49,9 +49,9 @@ EIGHT_DEVICES = """
         return play(policy, sampler.load(params), sampler, sizes, requests, turns)
 
     mesh = sharding.make_mesh(2, 2, 2, 1)
-    alone = said(None, 3, 1)
+    alone = said(None, 3)
     with jax.set_mesh(mesh):
-        together = said(mesh, 3, 1)
+        together = said(mesh, 3)
     assert alone.keys() == together.keys()
     for key, one in alone.items():
         if len(key) == 3:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from recoder_jax.dialogue.images import ImageProcessor, Patches, check_image
+from recoder_jax.dialogue.images import FACTOR, ImageProcessor, Patches, check_image
 from recoder_jax.dialogue.turns import Message, Prompts, feedback
 
 SYSTEM = 'You are a helpful assistant.'
@@ -129,8 +129,10 @@ class Encoder:
         return np.array(sorted(set(range(vocab_size)) - known - {self.end_id}), np.int32)
 
 
-def bounded_feedback(encoder: Encoder, render: np.ndarray | None, log: str, prompts: Prompts, limit: int) -> Tokens:
-    """The feedback after a response in at most `limit` tokens.
+def bounded_feedback(
+    encoder: Encoder, render: np.ndarray | None, log: str, prompts: Prompts, limit: int, target: np.ndarray | None = None
+) -> Tokens:
+    """The feedback after a response in at most `limit` tokens, with the differences from `target` where one is given and both pictures fit.
 
     A render that is too long for the image processor, or that takes more tokens, is told as an error; an error log is cut to its end
     until it fits. Raises ValueError when the request without a log takes more, or when `render` is no image.
@@ -138,7 +140,12 @@ def bounded_feedback(encoder: Encoder, render: np.ndarray | None, log: str, prom
     if render is not None:
         check_image(render)
         height, width = render.shape[:2]
-        shown = encoder.feedback(feedback(render, log, prompts)) if _has_size(encoder.processor, height, width) else None
+        sized = _has_size(encoder.processor, height, width)
+        if sized and target is not None:
+            shown = encoder.feedback(feedback(render, log, prompts, target))
+            if len(shown) <= limit:
+                return shown
+        shown = encoder.feedback(feedback(render, log, prompts)) if sized else None
         if shown is not None and len(shown) <= limit:
             return shown
         log = f'the figure is {width} x {height} pixels, too {"long" if shown is None else "large"} to be shown'
@@ -150,6 +157,16 @@ def bounded_feedback(encoder: Encoder, render: np.ndarray | None, log: str, prom
             raise ValueError(f'a feedback takes {len(piece)} tokens but may take {limit}; raise rollout.feedback_tokens')
         log = log if prompts.log_characters > 1 else ''
         prompts = replace(prompts, log_characters=max(1, prompts.log_characters * 3 // 4))
+
+
+def check_difference(encoder: Encoder, prompts: Prompts, limit: int) -> None:
+    """Raises ValueError where a render and its difference of the largest size, with their text, may take more than `limit` tokens."""
+    text = len(encoder.feedback(Message('user', (prompts.compare,))))
+    pictures = 2 * (encoder.processor.max_pixels // FACTOR**2 + 2)  # each between two tokens that frame it
+    needed = 1 + pictures + text  # 1: a response that was cut is closed first
+    if needed > limit:
+        raise ValueError(f'a feedback with a render and its difference may take {needed} tokens but rollout.feedback_tokens is {limit}; '
+                         'raise it, lower image.max_pixels, or set rollout.difference to False')
 
 
 def _has_size(processor: ImageProcessor, height: int, width: int) -> bool:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recoder_jax.dialogue.difference import difference
+
 LOG_SLOT = '{log}'
 
 
@@ -23,13 +25,18 @@ class Message:
 class Prompts:
     """Texts the user side of a dialogue is written with.
 
-    draw: asks for the first program, after the target image. revise: after the render of a program that ran.
-    repair: after a program that failed; `{log}` is replaced by the end of its error log, at most `log_characters` long.
+    draw: asks for the first program, after the target image. revise: after the render of a program that ran. compare: after the render and
+    a picture of its differences from the target, which it explains. repair: after a program that failed; `{log}` is replaced by the end of
+    its error log, at most `log_characters` long.
     Raises ValueError when `repair` has no `{log}` or `log_characters` is below 1.
     """
 
     draw: str = 'Think in <think></think>. Then write one python block that draws this chart with matplotlib.'
     revise: str = 'This is the render of your program. Find the differences. Write the corrected program.'
+    compare: str = (
+        'This is the render of your program. In the second picture blue is missing, red is too much, green has another color. '
+        'Write the corrected program.'
+    )
     repair: str = 'Your program failed:\n{log}\nWrite the corrected program.'
     log_characters: int = 400
 
@@ -45,8 +52,13 @@ def opening(image: np.ndarray, prompts: Prompts) -> tuple[Message, ...]:
     return (Message('user', (image, prompts.draw)),)
 
 
-def feedback(render: np.ndarray | None, log: str, prompts: Prompts) -> Message:
-    """The message after a response: the render (uint8 [H, W, 3]) if the program drew one, else the end of its error log."""
+def feedback(render: np.ndarray | None, log: str, prompts: Prompts, target: np.ndarray | None = None) -> Message:
+    """The message after a response: the render (uint8 [H, W, 3]) if the program drew one, else the end of its error log.
+
+    target: uint8 [H', W', 3]; where it is given, a picture of the differences follows the render.
+    """
+    if render is not None and target is not None:
+        return Message('user', (render, difference(render, target), prompts.compare))
     if render is not None:
         return Message('user', (render, prompts.revise))
     return Message('user', (prompts.repair.replace(LOG_SLOT, trim_log(log, prompts.log_characters)),))

@@ -33,13 +33,15 @@ class Strand:
     """A run of tokens of one dialogue.
 
     ids: int32 [n]. images: in the order of their image tokens. trained: bool [n]. logprobs: float32 [n], the sampler's log
-    probability of each trained token (0 elsewhere and in SFT).
+    probability of each trained token (0 elsewhere and in SFT). emphasis: float32 [n], what a trained token counts for beside the others;
+    None where each counts as one.
     """
 
     ids: np.ndarray
     images: tuple[Patches, ...]
     trained: np.ndarray
     logprobs: np.ndarray
+    emphasis: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,23 +124,36 @@ def split_tree(tree: Tree, most: int) -> list[Tree]:
     return [Tree(tree.prefix, tree.suffixes[i : i + most], tree.advantages[i : i + most]) for i in starts]
 
 
-def token_weights(trees: Sequence[Tree], aggregation: str, constant: float = 1.0) -> list[list[float]]:
+def token_weights(trees: Sequence[Tree], aggregation: str, constant: float = 1.0) -> list[list[float | np.ndarray]]:
     """Weight of each trained token, one number a strand, from counts over the whole batch of all hosts and micro-batches.
+
+    A strand with an emphasis gets one number a trained token, float64: the emphasis, with sums of it in the place of counts, so that the
+    weights of the batch, and with sequence_mean those of each strand, have the sum they have without.
 
     sequence_mean: 1 / (strands * tokens of the strand). token_mean: 1 / tokens of the batch (DAPO, arXiv 2503.14476 eq. 8).
     constant: 1 / (strands * constant); constant 1 is the sum over tokens as MM-ReCoder prints its objective, and a fixed
     length is Dr. GRPO's (arXiv 2503.20783). Strands whose advantage is 0 count, and add nothing.
     """
     counts = [[int(strand.trained.sum()) for strand, _ in tree.strands()] for tree in trees]
-    total = sum(map(sum, counts))
+    worth = [[_worth(strand) for strand, _ in tree.strands()] for tree in trees]
+    masses = [[count if each is None else float(each.sum()) for count, each in zip(*pair)] for pair in zip(counts, worth)]
+    total, mass = sum(map(sum, counts)), sum(map(sum, masses))
     strands = sum(count > 0 for tree in counts for count in tree)
     if aggregation == "sequence_mean":
-        return [[1.0 / (strands * count) if count else 0.0 for count in tree] for tree in counts]
-    if aggregation == "token_mean":
-        return [[1.0 / total if count else 0.0 for count in tree] for tree in counts]
-    if aggregation == "constant":
-        return [[1.0 / (strands * constant) if count else 0.0 for count in tree] for tree in counts]
-    raise ValueError(f"aggregation is {aggregation!r}; choose sequence_mean, token_mean or constant")
+        divisors = [[strands * own for own in tree] for tree in masses]
+    elif aggregation == "token_mean":
+        divisors = [[mass for _ in tree] for tree in masses]
+    elif aggregation == "constant":
+        divisors = [[strands * constant * (mass / max(total, 1)) for _ in tree] for tree in masses]
+    else:
+        raise ValueError(f"aggregation is {aggregation!r}; choose sequence_mean, token_mean or constant")
+    rows = zip(counts, worth, divisors, strict=True)
+    return [[(1.0 if each is None else each) / divisor if count else 0.0 for count, each, divisor in zip(*row, strict=True)] for row in rows]
+
+
+def _worth(strand: Strand) -> np.ndarray | None:
+    """Emphasis of the trained tokens, float64."""
+    return None if strand.emphasis is None else strand.emphasis[strand.trained].astype(np.float64)
 
 
 def assign_rows(sizes: Sequence[int], shape: Shape) -> list[list[int]]:
@@ -213,7 +228,7 @@ def abstract_batch(trees: Sequence[Tree], shape: Shape) -> Batch:
     return Batch(**arrays, vision=jax.tree.map(lambda x: jax.ShapeDtypeStruct((parts, *x.shape), x.dtype), vision))
 
 
-def pack(trees: Sequence[Tree], weights: list[list[float]], shape: Shape, image_id: int) -> Batch:
+def pack(trees: Sequence[Tree], weights: list[list[float | np.ndarray]], shape: Shape, image_id: int) -> Batch:
     """Lay trees out in rows. Every tree must fit one row of `shape.row_tokens` tokens."""
     where, parts = layout(trees, shape), []
     trained, count, windows = where.trained, where.image_count, where.windows

@@ -16,8 +16,8 @@ from recoder_jax.learning.batch import Strand, Tree, split_tree, strand
 
 @dataclasses.dataclass(frozen=True)
 class StandIns:
-    """prompt: with an image, of 4 : 3 at `image.max_pixels` where no size is given. feedback: with a render of that size,
-    `rollout.feedback_tokens` long."""
+    """prompt: with an image, of 4 : 3 at `image.max_pixels` where no size is given. feedback: with a render of that size, and
+    its difference where the config shows one, `rollout.feedback_tokens` long."""
 
     prompt: Tokens
     feedback: Tokens
@@ -32,7 +32,7 @@ def stand_ins(config: ConfigDict, encoder: Encoder, size: tuple[int, int] | None
     """size: (height, width) of the images in pixels, before they are scaled into the config's bounds."""
     unit = math.ceil(math.sqrt(config.image.max_pixels / 12))
     image, limit = np.zeros((*(size or (3 * unit, 4 * unit)), 3), np.uint8), config.rollout.feedback_tokens
-    feedback = bounded_feedback(encoder, image, "", Prompts(), limit)
+    feedback = bounded_feedback(encoder, image, "", Prompts(), limit, image if config.rollout.difference else None)
     ids = np.concatenate([feedback.ids, np.full(limit - len(feedback), encoder.pad_id, np.int32)])
     return StandIns(encoder.prompt(opening(image, Prompts())), Tokens(ids, feedback.images))
 

@@ -88,7 +88,8 @@ def update(plan: Planned, batch: Batch, trees: list[Tree]) -> Step:
 
 
 class Rollout:
-    """The device functions of a rollout, with every slot of the cache in use. beside: bytes a chip that a rollout finds in memory."""
+    """The device functions of a rollout, with every slot of the cache in use. Where charts branch at different turns, every tree counts the
+    shared turns of one that branches last and the others of one that branches first. beside: bytes a chip that a rollout finds in memory."""
 
     def __init__(self, plan: Planned, beside: int):
         self.config, self.sizes, self.mesh, self.beside = plan.config, plan.policy.config, plan.mesh, beside
@@ -97,19 +98,20 @@ class Rollout:
         self.pieces, self.plan = stand_ins(plan.config, plan.policy.encoder), factory.plan_of(plan.config)
         self.room = room_of(self.sampler, factory.slots_of(plan.config), self.plan, len(self.pieces.prompt), plan.config.batch.size)
         self.prefix, self.trunk, self.rows = self.sampler.abstract_caches(self.room)
-        self.trees, self.shared = plan.config.batch.size, self.plan.branch_turn - 1
+        self.trees, self.shared, self.own = plan.config.batch.size, self.plan.branch_turns[-1] - 1, self.plan.turns - self.plan.branch_turn + 1
 
     def steps(self) -> Iterator[Step]:
         """In the order in which a tree meets them."""
-        functions, room, plan, own = self.sampler.functions, self.room, self.plan, self.plan.turns - self.shared
+        functions, room, plan, own = self.sampler.functions, self.room, self.plan, self.own
         yield self.load()
         speech = (self.trunk or self.rows).speech
-        first, seen = len(self.pieces.prompt), len(self.pieces.prompt) + self.shared * (plan.response_tokens + plan.feedback_tokens)
+        first, turn = len(self.pieces.prompt), plan.response_tokens + plan.feedback_tokens
+        seen = first + (plan.turns - own) * turn
         yield self.reading("read prompts", functions.start, {"cache": self.prefix, "speech": speech}, self.pieces.prompt, self.trees, 0)
         if self.shared:
             yield self.decoding("decode shared", self.trunk, self.shared, first, room.trunk)
             cache = {"cache": self.prefix, "trunk": (self.trunk.k, self.trunk.v), "speech": self.rows.speech}
-            behind = seen - plan.feedback_tokens
+            behind = first + self.shared * turn - plan.feedback_tokens
             yield self.reading("read shared feedback", functions.proceed, cache, self.pieces.feedback, self.trees * self.shared, behind, bound=room.prefix)
         yield self.decoding("decode", self.rows, own, seen, room.suffix)
         if own > 1:

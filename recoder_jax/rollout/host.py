@@ -25,18 +25,21 @@ THREADS = 2  # parse, lay out feedback, score; programs run in processes of thei
 
 @dataclasses.dataclass(frozen=True)
 class Speaker:
-    """The user of the dialogues. turns: of a dialogue. limit: tokens of a feedback, image included."""
+    """The user of the dialogues. turns: of a dialogue. limit: tokens of a feedback, images included. difference: whether a render is shown
+    with a picture of its differences from the target."""
 
     encoder: Encoder
     prompts: Prompts
     turns: int
     limit: int
+    difference: bool = False
 
-    def feedback(self, execution: Execution, response: Response, ended: bool) -> Tokens:
-        """Tokens between a response and the next one; they close a response that was cut."""
+    def feedback(self, execution: Execution, response: Response, ended: bool, target: np.ndarray) -> Tokens:
+        """Tokens between a response and the next one; they close a response that was cut. target: the chart, uint8 [H, W, 3]."""
         log = execution.log if response.program is not None else "no python block found in the response"
         end = Tokens(np.array([] if ended else [self.encoder.end_id], np.int32))
-        return end + bounded_feedback(self.encoder, execution.render, log, self.prompts, self.limit - len(end))
+        shown = target if self.difference else None
+        return end + bounded_feedback(self.encoder, execution.render, log, self.prompts, self.limit - len(end), shown)
 
 
 @dataclasses.dataclass(eq=False)
@@ -140,7 +143,7 @@ class Host:
         """Lay out the feedback, then ask the judge and score what needs no waiting."""
         heard.execution = future.result()
         if heard.said.turn < self._speaker.turns:
-            heard.feedback = self._speaker.feedback(heard.execution, heard.response, heard.said.ended)
+            heard.feedback = self._speaker.feedback(heard.execution, heard.response, heard.said.ended, heard.chart.image)
         if self._reward is not None:
             began = time.perf_counter()
             heard.judgement = self._reward.ask(heard.chart.image, heard.execution)

@@ -15,16 +15,19 @@ from recoder_jax.charts.scores import same_program
 from recoder_jax.data.examples import Example
 from recoder_jax.data.pipeline import Pipeline
 from recoder_jax.data.sources import join, open_charts, open_examples
-from recoder_jax.dialogue.encoder import Encoder, bounded_feedback
+from recoder_jax.dialogue.encoder import Encoder, bounded_feedback, check_difference
 from recoder_jax.dialogue.turns import Prompts, opening
 from recoder_jax.learning.batch import Tree, split_tree
 from recoder_jax.learning.objective import group_advantages
+from recoder_jax.learning.rarity import Rarity, count, emphasised
 from recoder_jax.rollout.measure import advantage_metrics, alarms, dialogue_records, rollout_metrics, without_incomplete
 from recoder_jax.rollout.play import Plan, Player, room_of
 from recoder_jax.rollout.trajectory import supervised_tree
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.runs.records import DialogueRecord
 from recoder_jax.sampling.timeline import Span
+
+COUNTED = 2048  # most dialogues whose tokens are counted for `objective.rare`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +51,11 @@ class SupervisedLessons:
         self._pipeline = Pipeline(join(sources), config.batch.size, config.seed)
         self._encoder, self._prompts, self._steps = encoder, Prompts(), config.steps
         self._limit, self._row_tokens = config.rollout.feedback_tokens, config.batch.row_tokens
+        self._difference = config.rollout.difference
+        if self._difference:
+            check_difference(encoder, self._prompts, self._limit)
+        self._rare, self._rare_most = config.objective.rare, config.objective.rare_most
+        self._rarity = rarity_of(join(sources), encoder) if self._rare else None
         self._pool, self._ahead = ThreadPoolExecutor(1), {}
 
     def __call__(self, params, step: int) -> Lesson:
@@ -60,16 +68,27 @@ class SupervisedLessons:
         return Lesson(fitting, {"batch/too_long": float(len(trees) - len(fitting))})
 
     def _trees(self, step: int) -> list[Tree]:
-        return [example_tree(example, self._encoder, self._prompts, self._limit) for example in self._pipeline.batch(step)]
+        examples = self._pipeline.batch(step)
+        trees = [example_tree(example, self._encoder, self._prompts, self._limit, self._difference) for example in examples]
+        return [emphasised(tree, self._rarity, self._rare, self._rare_most) for tree in trees] if self._rarity else trees
 
 
-def example_tree(example: Example, encoder: Encoder, prompts: Prompts, limit: int) -> Tree:
-    """An SFT dialogue in tokens: prompt, response, feedback, response, ..."""
+def rarity_of(source: Sequence[Example], encoder: Encoder) -> Rarity:
+    """Counts the trained responses of at most COUNTED dialogues that lie evenly over `source`."""
+    chosen = range(0, len(source), -(-len(source) // COUNTED))
+    examples = (source[index] for index in chosen)
+    responses = (text for one in examples for text, trained in zip(one.responses, one.trained, strict=True) if trained)
+    return count((encoder.response(text).ids for text in responses), encoder.vocab_size)
+
+
+def example_tree(example: Example, encoder: Encoder, prompts: Prompts, limit: int, difference: bool = False) -> Tree:
+    """An SFT dialogue in tokens: prompt, response, feedback, response, ... limit, difference: of `rollout.host.Speaker`."""
     parts = []
     for turn, (text, trained) in enumerate(zip(example.responses, example.trained, strict=True)):
         parts.append((encoder.response(text), trained))
         if turn < len(example.feedbacks):
-            parts.append((bounded_feedback(encoder, *example.feedbacks[turn], prompts, limit), False))
+            target = example.chart.image if difference else None
+            parts.append((bounded_feedback(encoder, *example.feedbacks[turn], prompts, limit, target), False))
     return supervised_tree(encoder.prompt(opening(example.chart.image, prompts)), parts)
 
 
@@ -80,6 +99,8 @@ class RolloutLessons:
         source = open_charts(config.data.dir, config.data.name, config.data.split, config.data.keep)
         self._pipeline = Pipeline(source, config.batch.size, config.seed)
         self._config, self._player, self._run, self._plan = config, player, run, plan
+        if plan.difference:
+            check_difference(player.encoder, player.prompts, plan.feedback_tokens)
         prompt = player.encoder.prompt(opening(source[0].image, player.prompts))
         self.room = room_of(player.sampler, player.slots, plan, player.longest_prompt(prompt), config.batch.size)
         longest = plan.longest_tree(player.longest_prompt(prompt), config.batch.suffixes)

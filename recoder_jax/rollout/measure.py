@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from recoder_jax.charts.sandbox import Execution, Status
+from recoder_jax.dialogue.difference import difference
 from recoder_jax.rewards.judgement import FailureKind
 from recoder_jax.rewards.mixture import Reward
 from recoder_jax.rollout.tally import Spread, Tally, mean
@@ -140,13 +141,15 @@ def _sampled_turns(groups: Sequence[Group]) -> list[Turn]:
 def dialogue_records(
     groups: Sequence[Group], advantages: np.ndarray | None, step: int, store_render: Callable[[np.ndarray], str]
 ) -> list[DialogueRecord]:
-    """One record a trajectory, renders stored by content. advantages: [N, G], None where nothing is trained."""
+    """One record a trajectory, renders and pictures of differences stored by content. advantages: [N, G], None where nothing is trained."""
     records = []
     for n, group in enumerate(groups):
         target = store_render(group.chart.image)
         for g, trajectory in enumerate(group.trajectories):
             advantage = None if advantages is None else float(advantages[n, g])
-            turns = tuple(_turn_record(turn, turn.number < group.branch_turn, advantage, store_render) for turn in trajectory.turns)
+            turns = tuple(
+                _turn_record(turn, turn.number < group.branch_turn, advantage, store_render, group.chart.image) for turn in trajectory.turns
+            )
             records.append(
                 DialogueRecord(
                     step=step, chart=group.chart.id, kind=group.chart.kind, branch=g, branch_turn=group.branch_turn,
@@ -156,11 +159,12 @@ def dialogue_records(
     return records
 
 
-def _turn_record(turn: Turn, shared: bool, advantage: float | None, store_render) -> TurnRecord:
+def _turn_record(turn: Turn, shared: bool, advantage: float | None, store_render, target: np.ndarray) -> TurnRecord:
     execution = turn.execution
     return TurnRecord(
         turn=turn.number, text=turn.response.text, program=turn.response.program, status=execution.status.value, log=execution.log,
         render=None if execution.render is None else store_render(execution.render),
         parts=turn.reward.parts() if turn.reward else {}, tokens=len(turn.tokens), shared=shared,
         advantage=None if shared else advantage,
+        difference=store_render(difference(execution.render, target)) if turn.compared else None,
     )

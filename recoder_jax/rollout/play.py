@@ -1,7 +1,8 @@
 """Playing dialogues: sample, execute, reward, feed back, sample again, with the host's work behind the device's.
 
 The tree has one branching point: turns before `branch_turn` are sampled once a chart, later ones once a row. Nothing here asks
-which training stage it serves: branch turn 2 of 2 is the shared first turn, branch turn 1 the full trajectory.
+which training stage it serves: branch turn 2 of 2 is the shared first turn, branch turn 1 the full trajectory. With `branching` 'each' the
+charts of a batch branch at different turns, in rotation: what a row says depends on its own tree alone.
 
     main thread       engine.step ──────────► engine.step ──────────► engine.step ──────► ...     one chunk is always on the device
                         │ a row ended            ▲ its feedback is read, and it goes on
@@ -17,7 +18,7 @@ from collections.abc import Callable, Sequence
 from recoder_jax.charts.chart import Chart
 from recoder_jax.charts.goldens import Goldens
 from recoder_jax.charts.sandbox import Sandbox
-from recoder_jax.dialogue.encoder import Encoder, Tokens
+from recoder_jax.dialogue.encoder import Encoder, Tokens, check_difference
 from recoder_jax.dialogue.turns import Prompts, opening
 from recoder_jax.learning.objective import trajectory_reward
 from recoder_jax.rewards.mixture import Mixture
@@ -26,16 +27,17 @@ from recoder_jax.rollout.host import Host, Speaker
 from recoder_jax.rollout.trajectory import Group, Trajectory, Turn
 from recoder_jax.sampling.drawing import Controls
 from recoder_jax.sampling.engine import Engine
-from recoder_jax.sampling.functions import Room, Sampler, room_for
+from recoder_jax.sampling.functions import Room, Sampler, largest, room_for
 from recoder_jax.sampling.places import Request
 from recoder_jax.sampling.timeline import DEVICE, HOST, Span, Timeline, covered, overlap, seconds
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The shape of a rollout. turns: T. branch_turn: first turn sampled `group` times, in 1..T. response_tokens: cap of a
-    response. feedback_tokens: cap of a feedback, image included. temperature: of sampling, 0 is greedy. gamma, eta: weights of
-    the first turn's reward and of the rise over it in the trajectory reward. stop_at_fence: a response is cut where its python
-    block is closed."""
+    """The shape of a rollout. turns: T. branch_turn: first turn sampled `group` times, in 1..T. branching: 'one', where every chart branches at
+    branch_turn, or 'each', where charts branch at branch_turn..T in rotation. response_tokens: cap of a response. feedback_tokens: cap of a
+    feedback, images included. difference: whether feedback shows where render and target differ. temperature: of sampling, 0 is greedy.
+    gamma, eta: weights of the first turn's reward and of the rise over it in the trajectory reward. stop_at_fence: a response is cut where
+    its python block is closed."""
 
     turns: int
     branch_turn: int
@@ -46,13 +48,25 @@ class Plan:
     gamma: float = 0.0
     eta: float = 0.0
     stop_at_fence: bool = False
+    branching: str = "one"
+    difference: bool = False
 
     def __post_init__(self):
         if not 1 <= self.branch_turn <= self.turns:
             raise ValueError(f"rollout.branch_turn is {self.branch_turn}; it must lie in 1..{self.turns} (rollout.turns)")
 
+    @property
+    def branch_turns(self) -> range:
+        """Turns at which some chart branches."""
+        return range(self.branch_turn, self.turns + 1 if self.branching == "each" else self.branch_turn + 1)
+
+    def branch_turn_of(self, step: int, chart: int, charts: int) -> int:
+        """The turn at which chart number `chart` of `charts` branches in a step."""
+        return self.branch_turns[(step * charts + chart) % len(self.branch_turns)]
+
     def longest_tree(self, prompt: int, suffixes: int) -> int:
-        """Tokens of a prefix and `suffixes` of its group when all responses and feedback reach their caps; `prompt` in tokens."""
+        """Tokens of a prefix and `suffixes` of its group when all responses and feedback reach their caps; `prompt` in tokens. Of all trees of a
+        rollout, one that branches first is the longest: every suffix has the turns that a later one would share."""
         before, after = self.branch_turn - 1, self.turns - self.branch_turn
         shared = before * (self.response_tokens + self.feedback_tokens)
         return prompt + shared + min(self.group, suffixes) * ((after + 1) * self.response_tokens + after * self.feedback_tokens)
@@ -110,15 +124,17 @@ class Player:
         controls: of sampling, by default of `plan.temperature`. done: called whenever a chart's dialogues have ended.
         """
         controls = Controls(temperature=plan.temperature) if controls is None else controls
+        if plan.difference:
+            check_difference(self.encoder, self.prompts, plan.feedback_tokens)
         prompts = [self.encoder.prompt(opening(chart.image, self.prompts)) for chart in charts]
         longest = max(self.longest_prompt(prompt) for prompt in prompts)
         room, timeline = room_of(self.sampler, self.slots, plan, longest, len(charts), controls), Timeline()
         engine = Engine(self.sampler, params, room, timeline)
         requests = [
-            Request(prompt, (seed, step, index), plan.response_tokens, plan.group, plan.branch_turn - 1, controls)
+            Request(prompt, (seed, step, index), plan.response_tokens, plan.group, plan.branch_turn_of(step, index, len(charts)) - 1, controls)
             for index, prompt in enumerate(prompts)
         ]  # fmt: skip
-        speaker = Speaker(self.encoder, self.prompts, plan.turns, plan.feedback_tokens)
+        speaker = Speaker(self.encoder, self.prompts, plan.turns, plan.feedback_tokens, plan.difference)
         with Host(speaker, self.sandbox, self.reward, self.goldens, timeline) as host:
             for request, chart in zip(requests, charts, strict=True):
                 engine.submit(request)
@@ -126,14 +142,14 @@ class Player:
             run(engine, host, charts, plan, Fences(self.encoder) if plan.stop_at_fence else None, done)
             del engine  # its cache need not lie beside that of a judge in this process
             turns = host.finish()
-        groups = [self._group(chart, request.prompt, turns, index, plan) for index, (chart, request) in enumerate(zip(charts, requests, strict=True))]
+        groups = [self._group(chart, request, turns, plan) for chart, request in zip(charts, requests, strict=True)]
         return groups, Times(timeline.close(), host.programs)
 
     def longest_prompt(self, prompt: Tokens) -> int:
         """Tokens of a prompt with the same text and an image of the largest size."""
         return max(len(prompt), len(prompt) - sum(image.merged for image in prompt.images) + self.encoder.processor.max_pixels // 28**2)
 
-    def _group(self, chart: Chart, prompt: Tokens, turns: dict[tuple[int, int, int], Turn], index: int, plan: Plan) -> Group:
+    def _group(self, chart: Chart, request: Request, turns: dict[tuple[int, int, int], Turn], plan: Plan) -> Group:
         def total(turn: Turn) -> float:
             return turn.reward.total if turn.reward else 0.0
 
@@ -141,25 +157,28 @@ class Player:
             counted = [turns[0], turns[-1]] if plan.gamma or plan.eta else [turns[-1]]
             return not any(turn.reward and turn.reward.missing for turn in counted)
 
-        trajectories = []
+        trajectories, index, shared = [], request.identity[2], request.shared
         for row in range(plan.group):
-            own = tuple(turns[index, row if number >= plan.branch_turn else 0, number] for number in range(1, plan.turns + 1))
+            own = tuple(turns[index, row if number > shared else 0, number] for number in range(1, plan.turns + 1))
             reward = trajectory_reward(total(own[0]), total(own[-1]), plan.gamma, plan.eta)
             trajectories.append(Trajectory(own, reward, complete(own)))
-        return Group(chart, prompt, plan.branch_turn, tuple(trajectories))
+        return Group(chart, request.prompt, shared + 1, tuple(trajectories))
 
 
 def room_of(sampler: Sampler, slots: Slots, plan: Plan, prompt: int, charts: int, controls: Controls = Controls()) -> Room:
-    """The cache for dialogues over `charts` charts with prompts of at most `prompt` tokens; places and lanes are rounded up to a multiple of
-    the devices they lie over."""
+    """The cache for dialogues over `charts` charts with prompts of at most `prompt` tokens, wherever a chart branches; places and lanes are
+    rounded up to a multiple of the devices they lie over."""
 
     def even(count: int) -> int:
         return -(-count // sampler.shards) * sampler.shards
 
     places = even(min(slots.places, charts))
-    return room_for(
-        places, plan.group, plan.turns, plan.branch_turn - 1, prompt, plan.response_tokens, plan.feedback_tokens,
-        even(min(slots.lanes, places * plan.group)), slots.chunk, sampler.buckets, penalised=controls.penalty != 1,
+    return largest(
+        room_for(
+            places, plan.group, plan.turns, branch_turn - 1, prompt, plan.response_tokens, plan.feedback_tokens,
+            even(min(slots.lanes, places * plan.group)), slots.chunk, sampler.buckets, penalised=controls.penalty != 1,
+        )
+        for branch_turn in plan.branch_turns
     )  # fmt: skip
 
 

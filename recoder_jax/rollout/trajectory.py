@@ -29,6 +29,11 @@ class Turn:
     reward: Reward | None
     feedback: Tokens | None
 
+    @property
+    def compared(self) -> bool:
+        """Whether the feedback shows a picture of the differences beside the render."""
+        return self.feedback is not None and len(self.feedback.images) > 1
+
 
 @dataclasses.dataclass(frozen=True)
 class Trajectory:

@@ -26,6 +26,7 @@ class TurnRecord:
       tokens: number of sampled tokens.
       shared: whether the turn belongs to the prefix its group shares (then it carries no loss).
       advantage: what weighted its tokens in the update, None outside of training.
+      difference: file name inside `renders/` of the picture of differences that its feedback shows, None when it shows none.
     """
 
     turn: int
@@ -38,6 +39,7 @@ class TurnRecord:
     tokens: int
     shared: bool
     advantage: float | None
+    difference: str | None = None
 
     @property
     def executed(self) -> bool:

@@ -121,7 +121,7 @@ def _turn(turn: TurnRecord, strings: _Strings) -> dict:
     before, found, after = turn.text.partition(turn.program) if turn.program else (turn.text, '', '')
     return {'turn': turn.turn, 'program': strings.add(turn.program), 'before': strings.add(before),
             'after': strings.add(after), 'inside': bool(found), 'status': turn.status, 'log': strings.add(turn.log or None),
-            'render': turn.render, 'tokens': turn.tokens, 'shared': turn.shared, 'advantage': turn.advantage,
+            'render': turn.render, 'difference': turn.difference, 'tokens': turn.tokens, 'shared': turn.shared, 'advantage': turn.advantage,
             'parts': {name: round(value, 5) for name, value in turn.parts.items()}}
 
 

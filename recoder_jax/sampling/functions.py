@@ -4,7 +4,7 @@ Axes: A lanes, C places, R rows of a place, V vocabulary.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,12 @@ def room_for(
     said = own * response + (own - 1) * feedback
     suffix = max(said + chunk, said - response - feedback + padded if own > 1 else 0)
     return Room(places, rows, _even(prefix), _even(suffix), trunk, lanes, chunk, penalised)
+
+
+def largest(rooms: Iterable[Room]) -> Room:
+    """The smallest room that holds what each of `rooms` holds."""
+    rooms = list(rooms)
+    return Room(**{field.name: max(getattr(room, field.name) for room in rooms) for field in dataclasses.fields(Room)})
 
 
 def _even(slots: int) -> int:

@@ -200,6 +200,8 @@ class Dialogues {
     return h('div', { class: 'column', style: accent(turn.turn) },
       h('h3', {}, `turn ${turn.turn}`, statusTag(turn), h('span', { class: 'facts' }, facts)),
       this.image(dialogue, turn.render, 'picture', turn.render ? `render of turn ${turn.turn}` : empty),
+      turn.difference && this.image(dialogue, turn.difference, 'picture',
+        `differences of turn ${turn.turn}: blue is missing, red is too much, green has another colour`),
       turn.log !== null && h('pre', { class: 'log' }, this.text(turn.log)),
       think && h('p', { class: 'think' }, think),
       this.parts(turn, previous),
