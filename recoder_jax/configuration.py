@@ -106,7 +106,10 @@ def add_rollout(config: ml_collections.ConfigDict) -> None:
     config.rollout.stop_at_fence = False  # cut a response where its python block is closed, in evaluation too
     config.rollout.difference = False  # feedback shows, beside the render, where it differs from the target; in SFT and evaluation too
     config.rollout.gamma = 0.0  # weight of the first turn's reward in the trajectory reward
-    config.rollout.eta = 0.0  # weight of the rise over the first turn
+    config.rollout.eta = 0.0  # weight of the bonus
+    config.rollout.bonus = "rise"  # of the last turn over the first: rise, never negative, or change, with its sign (SCoRe)
+    config.rollout.overlong_tokens = 0  # a trained response that comes nearer than this to its cap is punished (DAPO); 0 punishes none
+    config.rollout.overlong_penalty = 1.0  # what a response at its cap loses; the mean over a trajectory's trained turns is taken from its reward
 
     config.objective = ml_collections.ConfigDict()
     config.objective.aggregation = "sequence_mean"  # weight of a token: sequence_mean, token_mean or constant
@@ -121,6 +124,10 @@ def add_rollout(config: ml_collections.ConfigDict) -> None:
     config.objective.clip_dual = 0.0  # bound of the ratio for negative advantages; 0 is off
     config.objective.ratio = "token"  # what is clipped, read when updates > 1: each token's ratio, or sequence, one of the whole response (GSPO)
     config.objective.truncate = 0.0  # most weight of a token that training finds likelier than sampling did; 0 weighs nothing, updates = 1 only
+    config.objective.kl = 0.0  # weight of KL to the policy the run started from, on every trained token; RL, as are the next three
+    config.objective.kl_first_turn = 0.0  # added to it on tokens of turn 1 (SCoRe)
+    config.objective.kl_estimator = "k3"  # k1, k2 or k3 (learning/objective.py)
+    config.objective.kl_in = "loss"  # loss: a term at each token; reward: its sum is taken from a trajectory's reward
 
 
 def add_reward(config: ml_collections.ConfigDict) -> None:

@@ -135,6 +135,7 @@ def plan_of(config: ml_collections.ConfigDict) -> Plan:
         turns=rollout.turns, branch_turn=rollout.branch_turn, group=rollout.group, response_tokens=rollout.response_tokens,
         feedback_tokens=rollout.feedback_tokens, temperature=rollout.temperature, gamma=rollout.gamma, eta=rollout.eta,
         stop_at_fence=rollout.stop_at_fence, branching=rollout.branching, difference=rollout.difference,
+        bonus=rollout.bonus, overlong_tokens=rollout.overlong_tokens, overlong_penalty=rollout.overlong_penalty,
     )
 
 

@@ -1,23 +1,27 @@
 """What updates a policy: from a config to its batch, its optimizer and its jitted step. `train`, `plan` and `bench` take the same."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from ml_collections import ConfigDict
 
 from recoder_jax import factory
-from recoder_jax.learning.batch import Batch, Shape, Tree, pack, token_weights
+from recoder_jax.learning.batch import Batch, Shape, Tree, layout, pack, token_weights, unpack
 from recoder_jax.learning.objective import Clip
-from recoder_jax.learning.step import Measured, Objective, TrainState, make_optimizer, make_step
+from recoder_jax.learning.reference import load_reference, save_reference
+from recoder_jax.learning.step import QUANTILES, Measured, Objective, TrainState, make_optimizer, make_scorer, make_step, place
+from recoder_jax.rollout.anchors import Anchor
 
 
 @dataclasses.dataclass(frozen=True)
 class Learner:
     """What updates a policy on a mesh. rate: learning rate of an update. abstract: the shapes of the state, placed; placed: their
-    shardings. step: the jitted (state, batch) -> (state, Measured, gradient norm)."""
+    shardings. step: the jitted (state, batch) -> (state, Measured, gradient norm, quantiles of the ratio)."""
 
     optimizer: optax.GradientTransformation
     rate: optax.Schedule
@@ -48,7 +52,7 @@ def check_rows(config: ConfigDict, mesh: jax.sharding.Mesh) -> None:
         raise ValueError(f"batch.rows is {config.batch.rows}, not a multiple of the {share} devices of the mesh's data and fsdp axes; change one")
 
 
-def pack_trees(trees: list[Tree], config: ConfigDict, image_id: int) -> Batch:
+def pack_trees(trees: Sequence[Tree], config: ConfigDict, image_id: int) -> Batch:
     """The packed batch of an update, with weights from counts over all of it."""
     return pack(trees, token_weights(trees, config.objective.aggregation, config.objective.constant), shape_of(config), image_id)
 
@@ -66,11 +70,45 @@ def objective_of(config: ConfigDict) -> Objective:
     return Objective(
         bounds if updates > 1 else None, config.batch.logit_chunk, config.optimizer.train_vision, updates,
         sequence_ratio=config.objective.ratio == "sequence", truncate=config.objective.truncate,
+        kl=config.objective.kl_estimator if has_reference(config) else "", kl_in_loss=config.objective.kl_in == "loss",
     )
 
 
-def update_metrics(measured: Measured, gradient_norm, rate: float, rl: bool) -> dict[str, float]:
-    """Metrics of an update, means over its trained tokens."""
+def has_reference(config: ConfigDict) -> bool:
+    """Whether KL to the policy that the run started from has a weight."""
+    return config.objective.kl > 0 or config.objective.kl_first_turn > 0
+
+
+def anchor_of(config: ConfigDict, policy: factory.Policy, mesh: jax.sharding.Mesh, run: Path) -> Anchor:
+    """KL to the policy that the run in `run` started from."""
+    objective, reference = config.objective, Reference(config, policy, mesh, run)
+    return Anchor(reference, objective.kl, objective.kl_first_turn, objective.kl_in == "reward", objective.kl_estimator)
+
+
+class Reference:
+    """The policy that a run started from, in the dtype of activations, which is all that a forward pass reads of it. Kept in the run
+    directory, so that a resumed run has it whatever became of `config.init`."""
+
+    def __init__(self, config: ConfigDict, policy: factory.Policy, mesh: jax.sharding.Mesh, run: Path):
+        self._config, self._policy, self._mesh = config, policy, mesh
+        self._score = make_scorer(policy.graphdef, objective_of(config))
+        abstract = policy.abstract(mesh)
+        held = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, config.model.dtype, sharding=x.sharding), abstract)
+        self._params = load_reference(run, held)
+        if self._params is None:
+            cast = jax.jit(lambda params: jax.tree.map(lambda x: x.astype(config.model.dtype), params))
+            self._params = cast(factory.initial_params(config, policy, mesh))
+            save_reference(run, self._params)
+
+    def __call__(self, trees: Sequence[Tree]) -> list[list[np.ndarray]]:
+        """Its log probability of each trained token: float32 [n] for each strand of each tree, 0 on other tokens."""
+        batch = place(pack_trees(trees, self._config, self._policy.config.image_id), self._mesh)
+        return unpack(np.asarray(self._score(self._params, batch)), trees, layout(trees, shape_of(self._config)))
+
+
+def update_metrics(config: ConfigDict, measured: Measured, gradient_norm, quantiles, rate: float) -> dict[str, float]:
+    """Metrics of an update, means over its trained tokens. loss/ratio_q<percent>: quantiles of the ratio of the trained policy to the
+    one that sampled."""
     sums = {field.name: float(getattr(measured, field.name)) for field in dataclasses.fields(measured)}
     tokens = max(sums["tokens"], 1.0)
     metrics = {
@@ -80,6 +118,13 @@ def update_metrics(measured: Measured, gradient_norm, rate: float, rl: bool) -> 
         "optimizer/lr": rate,
         "batch/trained_tokens": sums["tokens"],
     }
-    if rl:
+    if config.kind == "rl":
         metrics |= {"loss/total": -sums["objective"], "loss/clipped": sums["clipped"] / tokens, "sampling/logprob_gap": sums["gap"] / tokens}
+        metrics |= {f"loss/ratio_q{100 * share:.0f}": float(value) for share, value in zip(QUANTILES, quantiles, strict=True)}
+        metrics |= {"loss/kl": sums["kl"] / tokens} if has_reference(config) else {}
     return metrics
+
+
+def padding_share(batch: Batch, trees: Sequence[Tree]) -> float:
+    """Share of the tokens of all rows that belong to no tree."""
+    return 1 - sum(tree.size for tree in trees) / batch.tokens.size

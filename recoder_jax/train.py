@@ -18,7 +18,7 @@ from tqdm import tqdm
 from recoder_jax import factory
 from recoder_jax.configuration import load
 from recoder_jax.doors import door
-from recoder_jax.learner import Learner, check_rows, learner_of, pack_trees, update_metrics
+from recoder_jax.learner import Learner, anchor_of, check_rows, has_reference, learner_of, pack_trees, padding_share, update_metrics
 from recoder_jax.learning.checkpoint import Checkpoints
 from recoder_jax.learning.step import TrainState, initial_state, moments_in, place
 from recoder_jax.rollout.lessons import Lesson, RolloutLessons, SupervisedLessons
@@ -48,14 +48,7 @@ def train(config: ConfigDict, workdir: str) -> None:
             print(f"{config.name}: done already; choose another --workdir or raise --config.steps to go on", flush=True)
             return
         if rl:
-            sandbox = stack.enter_context(factory.sandbox_of(config))
-            print(f"{config.name}: {sandbox.summary()}", flush=True)
-            judge = stack.enter_context(factory.judge_of(config, mesh))
-            reward = factory.mixture_of(config, judge)
-            goldens, slots = factory.goldens_of(config), factory.slots_of(config)
-            player = factory.player_of(policy, sandbox, reward, mesh, goldens, slots, config.batch.least_windows)
-            lessons = RolloutLessons(config, player, factory.plan_of(config), run)
-            print(f"{config.name}: {cache_line(lessons.room, player.sampler)}", flush=True)
+            lessons = rollout_lessons(config, policy, mesh, run, stack)
         else:
             lessons = SupervisedLessons(config, policy.encoder)
 
@@ -74,8 +67,9 @@ def train(config: ConfigDict, workdir: str) -> None:
             lesson, state = learned_from(lessons, state, step, learner, rl and config.rollout.offload)
             batch = place(pack_trees(lesson.trees, config, policy.config.image_id), mesh)
             handed = time.perf_counter()
-            state, measured, gradient_norm = learner.step(state, batch)
-            metrics = lesson.metrics | update_metrics(measured, gradient_norm, float(learner.rate(step * config.objective.updates)), rl)
+            state, *measured = learner.step(state, batch)
+            metrics = lesson.metrics | update_metrics(config, *measured, float(learner.rate(step * config.objective.updates)))
+            metrics["batch/padding"] = padding_share(batch, lesson.trees)
             del batch  # or it would lie on the devices during the next rollout
             ended = time.perf_counter()
             metrics |= {"time/update": ended - handed, "time/step": ended - began}
@@ -89,6 +83,18 @@ def train(config: ConfigDict, workdir: str) -> None:
                 checkpoints.save(state, config.seed)
             progress.set_postfix(summary(metrics, rl), refresh=False)
             stop_on(alarms)
+
+
+def rollout_lessons(config: ConfigDict, policy: factory.Policy, mesh: jax.sharding.Mesh, run: RunDirectory, stack: contextlib.ExitStack) -> RolloutLessons:
+    """What plays and rewards the dialogues of a run; its sandbox and its judge close with `stack`."""
+    sandbox = stack.enter_context(factory.sandbox_of(config))
+    print(f"{config.name}: {sandbox.summary()}", flush=True)
+    reward = factory.mixture_of(config, stack.enter_context(factory.judge_of(config, mesh)))
+    player = factory.player_of(policy, sandbox, reward, mesh, factory.goldens_of(config), factory.slots_of(config), config.batch.least_windows)
+    anchor = anchor_of(config, policy, mesh, run.path) if has_reference(config) else None
+    lessons = RolloutLessons(config, player, factory.plan_of(config), run, anchor)
+    print(f"{config.name}: {cache_line(lessons.room, player.sampler)}", flush=True)
+    return lessons
 
 
 def learned_from(lessons: Callable, state: TrainState, step: int, learner: Learner, offload: bool) -> tuple[Lesson, TrainState]:

@@ -21,7 +21,7 @@ POSITIVE = (
     "judge.seconds", "judge.queue_seconds", "judge.attempt_seconds", "judge.first_pause", "judge.breaker_pause",
 )
 NOT_NEGATIVE = (
-    "objective.truncate", "objective.rare", "optimizer.warmup", "optimizer.weight_decay", "rollout.temperature", "evaluation.temperature",
+    "objective.truncate", "objective.kl", "objective.kl_first_turn", "rollout.overlong_tokens", "rollout.overlong_penalty", "objective.rare", "optimizer.warmup", "optimizer.weight_decay", "rollout.temperature", "evaluation.temperature",
     *(f"reward.{prefix}{name}" for prefix in ("", "ramp_") for name in ("alpha", "beta", "similarity", "textual", "executed")),
     "reward.ramp_steps", "reward.textual_chart_types", "reward.textual_layout", "reward.textual_texts", "reward.textual_data",
 )
@@ -38,6 +38,9 @@ CHOICES = {
     "objective.aggregation": ("sequence_mean", "token_mean", "constant"),
     "objective.baseline": ("mean", "leave_one_out"),
     "objective.ratio": ("token", "sequence"),
+    "objective.kl_estimator": ("k1", "k2", "k3"),
+    "objective.kl_in": ("loss", "reward"),
+    "rollout.bonus": ("rise", "change"),
     "data.keep": ("all", "flat"),
     "rollout.branching": ("one", "each"),
     "reward.textual_order": ("kept", "free"),
@@ -121,6 +124,12 @@ def validate_objective(config: ml_collections.ConfigDict) -> None:
     check(objective.rare == 0 or config.kind == "sft",
           f"objective.rare is {objective.rare}, which weighs the tokens of given responses; set it to 0, or kind to sft")
     check(objective.rare_most >= 1, f"objective.rare_most is {objective.rare_most}; give a number from 1")
+    check(config.kind == "rl" or objective.kl == objective.kl_first_turn == 0,
+          f"objective.kl is {objective.kl} and kl_first_turn {objective.kl_first_turn}; only RL has a reference, so set both to 0")
+    check(objective.kl_first_turn == 0 or config.rollout.branch_turn == 1,
+          f"objective.kl_first_turn is {objective.kl_first_turn}, but turn 1 is not trained; set rollout.branch_turn to 1 or the weight to 0")
+    check(objective.kl_estimator != "k1" or objective.kl_in == "reward",
+          "objective.kl_estimator is k1, whose gradient in the loss is 0 on average; set objective.kl_in to reward, or choose k2 or k3")
     check(config.kind == "rl" or objective.updates == 1,
           f"objective.updates is {objective.updates}; only RL uses a batch more than once, so set it to 1 or raise steps")
 
@@ -153,6 +162,8 @@ def validate_rollout(config: ml_collections.ConfigDict) -> None:
     check(rollout.branching == "one" or rollout.branch_turn < rollout.turns,
           f"rollout.branching is 'each' but rollout.branch_turn is the last of {rollout.turns} turns, the only one to branch at; lower it, raise "
           "rollout.turns or choose one")
+    check(rollout.overlong_tokens <= rollout.response_tokens,
+          f"rollout.overlong_tokens is {rollout.overlong_tokens}, above rollout.response_tokens = {rollout.response_tokens}; lower it")
     check(rollout.temperature == 1,
           f"rollout.temperature is {rollout.temperature}; set it to 1: log probabilities are those of temperature 1, "
           "so another temperature would make the update off-policy")

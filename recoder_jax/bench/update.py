@@ -70,7 +70,7 @@ class Update:
     def step(self) -> Step:
         """Trains once on the batch."""
         began, cores = time.perf_counter(), time.process_time()
-        self.state, measured, norm = jax.block_until_ready(self._compiled(self.state, self.batch))
+        self.state, measured, norm, _ = jax.block_until_ready(self._compiled(self.state, self.batch))
         seconds, cores = time.perf_counter() - began, time.process_time() - cores
         return Step(seconds, cores, float(measured.nll) / max(float(measured.tokens), 1.0), float(norm))
 

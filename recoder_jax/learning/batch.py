@@ -34,7 +34,8 @@ class Strand:
 
     ids: int32 [n]. images: in the order of their image tokens. trained: bool [n]. logprobs: float32 [n], the sampler's log
     probability of each trained token (0 elsewhere and in SFT). emphasis: float32 [n], what a trained token counts for beside the others;
-    None where each counts as one.
+    None where each counts as one. reference: float32 [n], the log probability of each trained token under the reference policy, and
+    anchor: float32 [n], the weight of KL to it; None without a reference.
     """
 
     ids: np.ndarray
@@ -42,6 +43,8 @@ class Strand:
     trained: np.ndarray
     logprobs: np.ndarray
     emphasis: np.ndarray | None = None
+    reference: np.ndarray | None = None
+    anchor: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +73,9 @@ class Tree:
 @dataclasses.dataclass(frozen=True)
 class Batch:
     """Arrays of one update. tokens, segment, prefix, image_slot: int32 [A, R, S]; positions: int32 [A, 3, R, S];
-    source, target, strand: int32 [A, R, T], strand the segment a trained token lies in; weight, advantage, logprob: float32 [A, R, T], weight 0 on padding; vision:
-    every image of a micro-batch once, with leading axis A."""
+    source, target, strand: int32 [A, R, T], strand the segment a trained token lies in; weight, advantage, logprob: float32 [A, R, T], weight 0 on padding;
+    reference and anchor: float32 [A, R, T], see Strand, 0 without a reference; vision: every image of a micro-batch once, with
+    leading axis A."""
 
     tokens: np.ndarray
     positions: np.ndarray
@@ -85,6 +89,8 @@ class Batch:
     weight: np.ndarray
     advantage: np.ndarray
     logprob: np.ndarray
+    reference: np.ndarray
+    anchor: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,6 +248,22 @@ def pack(trees: Sequence[Tree], weights: list[list[float | np.ndarray]], shape: 
     return jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
 
 
+def unpack(values: np.ndarray, trees: Sequence[Tree], where: Layout) -> list[list[np.ndarray]]:
+    """Numbers [A, R, T] of trained tokens as they belong to strands, the inverse of `pack`: one array [n] a strand of each tree, 0 on
+    tokens that are not trained."""
+    found: list[list[np.ndarray]] = [[] for _ in trees]
+    for part, rows in zip(values, where.micro, strict=True):
+        for line, row in zip(part, rows, strict=True):
+            done = 0
+            for t in row:
+                for strand, _ in trees[t].strands():
+                    own, count = np.zeros(len(strand.ids), values.dtype), int(strand.trained.sum())
+                    own[strand.trained] = line[done : done + count]
+                    found[t].append(own)
+                    done += count
+    return found
+
+
 def _lay_row(trees, size: int, trained: int, place: dict[str, int], image_id: int) -> dict[str, np.ndarray]:
     """One row: token arrays [S] (positions [3, S]) and trained-token arrays [T], by the names of Batch."""
     row = dict(zip(("segment", "prefix"), row_segments([tree for tree, _ in trees], size), strict=True))
@@ -249,7 +271,7 @@ def _lay_row(trees, size: int, trained: int, place: dict[str, int], image_id: in
     row["positions"] = np.zeros((3, size), np.int32)
     row["image_slot"] = np.full(size, -1, np.int32)
     row |= {name: np.zeros(trained, np.int32) for name in ("source", "target", "strand")}
-    row |= {name: np.zeros(trained, np.float32) for name in ("weight", "advantage", "logprob")}
+    row |= {name: np.zeros(trained, np.float32) for name in ("weight", "advantage", "logprob", "reference", "anchor")}
     at, segment, done = 0, 0, 0
     for tree, weights in trees:
         prefix_end, start = at + len(tree.prefix.ids) - 1, 0
@@ -269,6 +291,8 @@ def _lay_row(trees, size: int, trained: int, place: dict[str, int], image_id: in
             span = slice(done, done + len(where))
             row["source"][span], row["target"][span], row["strand"][span] = source, strand.ids[where], segment
             row["weight"][span], row["advantage"][span], row["logprob"][span] = weight, advantage, strand.logprobs[where]
+            if strand.anchor is not None:
+                row["reference"][span], row["anchor"][span] = strand.reference[where], strand.anchor[where]
             at, done = at + n, done + len(where)
             start = following if index == 0 else start
     return row

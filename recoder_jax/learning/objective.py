@@ -38,12 +38,41 @@ def group_advantages(rewards, normalize_std: bool = True, baseline: str = "mean"
     return jnp.where(spread > epsilon, centred / scale, 0.0)
 
 
-def trajectory_reward(first: float, last: float, gamma: float, eta: float) -> float:
+def trajectory_reward(first: float, last: float, gamma: float, eta: float, bonus: str = "rise") -> float:
     """R = R(o_T) + gamma * R(o_1) + eta * B(R(o_1), R(o_T)), MM-ReCoder (arXiv 2604.01600).
 
-    The paper does not print B; ours is max(0, R(o_T) - R(o_1)), the rise over the first turn.
+    The paper does not print B; ours is `rise`, max(0, R(o_T) - R(o_1)). `change` is R(o_T) - R(o_1), the shaped bonus of SCoRe
+    (arXiv 2409.12917, section 5.2), which with gamma = 1 makes R the return of its stage II.
     """
-    return last + gamma * first + eta * max(0.0, last - first)
+    if bonus not in ("rise", "change"):
+        raise ValueError(f"bonus is {bonus!r}; choose rise or change")
+    change = last - first
+    return last + gamma * first + eta * (max(0.0, change) if bonus == "rise" else change)
+
+
+def overlong(tokens: int, cap: int, buffer: int) -> float:
+    """Soft punishment of a response that comes near its cap, DAPO (arXiv 2503.14476 eq. 13), in [-1, 0].
+
+    0 up to cap - buffer tokens, then falling linearly to -1 at the cap.
+    """
+    return -min(1.0, max(0, tokens - (cap - buffer)) / buffer)
+
+
+def kl_estimate(logprob, reference, estimator: str):
+    """An estimate of KL(pi || reference) at each token, from tokens drawn from pi (Schulman 2020, "Approximating KL divergence").
+
+    With d = log pi(o) - log reference(o): k1 = d, unbiased; k2 = d^2 / 2, of small variance; k3 = exp(-d) - 1 + d, unbiased and
+    never negative. As a term of the loss k2 has on average the gradient of KL(pi || reference), k3 that of KL(reference || pi), and k1
+    none, for the gradient of log pi(o) is 0 on average: k1 belongs into the reward (Tang and Munos, arXiv 2506.09477).
+    """
+    d = logprob - reference
+    if estimator == "k1":
+        return d
+    if estimator == "k2":
+        return 0.5 * d**2
+    if estimator == "k3":
+        return jnp.expm1(-d) + d
+    raise ValueError(f"the estimator of KL is {estimator!r}; choose k1, k2 or k3")
 
 
 def on_policy(logprob):

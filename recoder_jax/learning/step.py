@@ -4,6 +4,7 @@ Axes: A micro-batches, R rows, S tokens of a row, T trained tokens of a row, I i
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +12,12 @@ import optax
 from flax import nnx
 
 from recoder_jax.learning.batch import Batch
-from recoder_jax.learning.objective import Clip, on_policy, sequence_log_ratio, surrogate, truncated_weight
+from recoder_jax.learning.objective import Clip, kl_estimate, on_policy, sequence_log_ratio, surrogate, truncated_weight
 from recoder_jax.models.weights import is_variable
 from recoder_jax.sharding import constrain, placement
+
+
+QUANTILES = (0.0, 0.01, 0.5, 0.99, 1.0)  # of the ratio of the trained to the sampling policy
 
 
 @jax.tree_util.register_dataclass
@@ -31,8 +35,8 @@ class TrainState:
 class Measured:
     """Sums over the trained tokens of a batch.
 
-    objective: weighted surrogate. nll, entropy, gap, clipped: sums of -log pi, entropy, |log pi - sampler's log pi| and
-    tokens whose ratio the clip holds. tokens: trained tokens.
+    objective: weighted surrogate, less KL. nll, entropy, gap, clipped, kl: sums of -log pi, entropy, |log pi - sampler's log pi|,
+    tokens whose ratio the clip holds, and the estimate of KL to the reference. tokens: trained tokens.
     """
 
     objective: jax.Array
@@ -40,6 +44,7 @@ class Measured:
     entropy: jax.Array
     gap: jax.Array
     clipped: jax.Array
+    kl: jax.Array
     tokens: jax.Array
 
 
@@ -47,7 +52,8 @@ class Measured:
 class Objective:
     """What an update minimises and how. clip: bounds of the ratio, None on-policy. chunk: trained tokens of a row whose logits
     are held at once. train_vision: whether gradients reach the vision tower. updates: on each batch. sequence_ratio: one ratio a
-    response instead of one a token, read with a clip. truncate: bound of the weight for the sampler's gap, 0 weighs nothing."""
+    response instead of one a token, read with a clip. truncate: bound of the weight for the sampler's gap, 0 weighs nothing. kl: its
+    estimator, '' without a reference. kl_in_loss: whether it is subtracted from the surrogate or only measured."""
 
     clip: Clip | None = None
     chunk: int = 1024
@@ -55,18 +61,26 @@ class Objective:
     updates: int = 1
     sequence_ratio: bool = False
     truncate: float = 0.0
+    kl: str = ""
+    kl_in_loss: bool = False
 
 
-def batch_loss(model, batch: Batch, objective: Objective) -> tuple[jax.Array, Measured]:
-    """`-sum_t weight_t * surrogate_t` of one micro-batch (arrays of Batch without the leading axis A)."""
-    clip = objective.clip
+def batch_logprobs(model, batch: Batch, objective: Objective) -> tuple[jax.Array, jax.Array]:
+    """Log probability of each trained token of one micro-batch and entropy of its distribution, float32 [R, T] twice."""
     features = model.encode_images(batch.vision)  # [I, M, D]
     if not objective.train_vision:
         features = jax.lax.stop_gradient(features)
     x = model.embed(batch.tokens, features.reshape(-1, features.shape[-1]), batch.image_slot)  # [R, S, D]
     x = model.hidden(x, batch.positions, batch.segment, batch.prefix)  # [R, S, D]
     x = jnp.take_along_axis(x, batch.source[..., None], axis=1)  # [R, T, D]
-    logprob, entropy = target_logprobs(model, x, batch.target, objective.chunk)  # [R, T]
+    return target_logprobs(model, x, batch.target, objective.chunk)
+
+
+def batch_loss(model, batch: Batch, objective: Objective) -> tuple[jax.Array, tuple[Measured, jax.Array]]:
+    """`-sum_t weight_t * (surrogate_t - anchor_t * kl_t)` of one micro-batch (arrays of Batch without the leading axis A), what is
+    measured, and the ratio of each trained token to the sampler's policy, float32 [R, T], NaN on padding."""
+    clip = objective.clip
+    logprob, entropy = batch_logprobs(model, batch, objective)
     trained = batch.weight > 0
     if clip is None:
         log_ratio = on_policy(logprob)
@@ -77,6 +91,9 @@ def batch_loss(model, batch: Batch, objective: Objective) -> tuple[jax.Array, Me
     value = surrogate(log_ratio, batch.advantage, clip)
     if objective.truncate:
         value = value * truncated_weight(logprob, batch.logprob, objective.truncate)
+    kl = kl_estimate(logprob, batch.reference, objective.kl) if objective.kl else jnp.zeros_like(logprob)
+    if objective.kl_in_loss:
+        value = value - batch.anchor * kl
     gain = jnp.sum(batch.weight * value)
     held = jnp.zeros_like(trained)
     if clip is not None:
@@ -87,9 +104,10 @@ def batch_loss(model, batch: Batch, objective: Objective) -> tuple[jax.Array, Me
 
     measured = Measured(
         objective=jax.lax.stop_gradient(gain), nll=total(-logprob), entropy=total(entropy),
-        gap=total(jnp.abs(logprob - batch.logprob)), clipped=total(held), tokens=total(1.0),
+        gap=total(jnp.abs(logprob - batch.logprob)), clipped=total(held), kl=total(kl), tokens=total(1.0),
     )
-    return -gain, measured
+    ratio = jax.lax.stop_gradient(jnp.where(trained, jnp.exp(logprob - batch.logprob), jnp.nan))
+    return -gain, (measured, ratio)
 
 
 def target_logprobs(model, x, target, chunk: int):
@@ -120,7 +138,10 @@ def target_logprobs(model, x, target, chunk: int):
 
 def update(graphdef, optimizer, state: TrainState, batch: Batch, objective: Objective, shardings: TrainState | None):
     """One optimizer step over all micro-batches; weights are global, so gradients of micro-batches add up. Gradients lie where their
-    parameters lie: left to the compiler, the sum over micro-batches is whole on every device."""
+    parameters lie: left to the compiler, the sum over micro-batches is whole on every device.
+
+    Returns the state, what is measured, the norm of the gradient, and QUANTILES of the ratio to the sampler's policy.
+    """
 
     def loss(params, part):
         return batch_loss(nnx.merge(graphdef, params), part, objective)
@@ -130,38 +151,50 @@ def update(graphdef, optimizer, state: TrainState, batch: Batch, objective: Obje
 
     def accumulate(carry, part):
         gradients, measured = carry
-        (_, one), part_gradients = jax.value_and_grad(loss, has_aux=True)(state.params, part)
-        return (placed(jax.tree.map(jnp.add, gradients, placed(part_gradients))), jax.tree.map(jnp.add, measured, one)), None
+        (_, (one, ratio)), part_gradients = jax.value_and_grad(loss, has_aux=True)(state.params, part)
+        return (placed(jax.tree.map(jnp.add, gradients, placed(part_gradients))), jax.tree.map(jnp.add, measured, one)), ratio
 
     first = jax.tree.map(lambda x: x[0], batch)
     if batch.tokens.shape[0] == 1:
-        (_, measured), gradients = jax.value_and_grad(loss, has_aux=True)(state.params, first)
+        (_, (measured, ratio)), gradients = jax.value_and_grad(loss, has_aux=True)(state.params, first)
     else:
         shapes = jax.eval_shape(jax.value_and_grad(loss, has_aux=True), state.params, first)
-        gradients, measured = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (shapes[1], shapes[0][1]))
-        (gradients, measured), _ = jax.lax.scan(accumulate, (placed(gradients), measured), batch)
+        gradients, measured = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (shapes[1], shapes[0][1][0]))
+        (gradients, measured), ratio = jax.lax.scan(accumulate, (placed(gradients), measured), batch)
     changes, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
     params = optax.apply_updates(state.params, changes)
-    return TrainState(params, optimizer_state, state.step), measured, optax.tree.norm(gradients)
+    return TrainState(params, optimizer_state, state.step), measured, optax.tree.norm(gradients), jnp.nanquantile(ratio, jnp.array(QUANTILES))
 
 
 def make_step(graphdef, optimizer, objective: Objective, shardings):
-    """The jitted step (state, batch) -> (state, Measured, gradient norm): the objective's updates on one batch; read `update`.
+    """The jitted step (state, batch) -> (state, Measured, gradient norm, quantiles): the objective's updates on one batch; read `update`.
 
     The state is donated and keeps `shardings`. Measured is the mean over the updates, but for the gap, which is the sampler's
-    only before the first of them; the norm is the last update's.
+    only before the first of them; the norm and the quantiles are the last update's.
     """
 
     def step(state, batch):
-        state, measured, norm = update(graphdef, optimizer, state, batch, objective, shardings)
+        state, measured, norm, quantiles = update(graphdef, optimizer, state, batch, objective, shardings)
         gap = measured.gap
         for _ in range(objective.updates - 1):
-            state, again, norm = update(graphdef, optimizer, state, batch, objective, shardings)
+            state, again, norm, quantiles = update(graphdef, optimizer, state, batch, objective, shardings)
             measured = jax.tree.map(jnp.add, measured, again)
         measured = dataclasses.replace(jax.tree.map(lambda x: x / objective.updates, measured), gap=gap)
-        return dataclasses.replace(state, step=state.step + 1), measured, norm
+        return dataclasses.replace(state, step=state.step + 1), measured, norm, quantiles
 
-    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None, None))
+    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None, None, None))
+
+
+def make_scorer(graphdef, objective: Objective) -> Callable:
+    """The jitted (parameters, batch) -> log probability of each trained token, float32 [A, R, T], one micro-batch at a time."""
+
+    def score(params, batch):
+        def one(part):
+            return batch_logprobs(nnx.merge(graphdef, params), part, objective)[0]
+
+        return jax.lax.map(one, batch)
+
+    return jax.jit(score)
 
 
 def initial_state(params: nnx.State, optimizer, shardings: TrainState) -> TrainState:

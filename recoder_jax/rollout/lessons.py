@@ -20,8 +20,10 @@ from recoder_jax.dialogue.turns import Prompts, opening
 from recoder_jax.learning.batch import Tree, split_tree
 from recoder_jax.learning.objective import group_advantages
 from recoder_jax.learning.rarity import Rarity, count, emphasised
+from recoder_jax.rollout.anchors import Anchor, valued
 from recoder_jax.rollout.measure import advantage_metrics, alarms, dialogue_records, rollout_metrics, without_incomplete
 from recoder_jax.rollout.play import Plan, Player, room_of
+from recoder_jax.rollout.tally import Tally, mean
 from recoder_jax.rollout.trajectory import supervised_tree
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.runs.records import DialogueRecord
@@ -93,12 +95,12 @@ def example_tree(example: Example, encoder: Encoder, prompts: Prompts, limit: in
 
 
 class RolloutLessons:
-    """The policy's own dialogues, rewarded. room: what their cache holds, at the longest."""
+    """The policy's own dialogues, rewarded. room: what their cache holds, at the longest. anchor: KL to a reference, where it has a weight."""
 
-    def __init__(self, config: ConfigDict, player: Player, plan: Plan, run: RunDirectory):
+    def __init__(self, config: ConfigDict, player: Player, plan: Plan, run: RunDirectory, anchor: Anchor | None = None):
         source = open_charts(config.data.dir, config.data.name, config.data.split, config.data.keep)
         self._pipeline = Pipeline(source, config.batch.size, config.seed)
-        self._config, self._player, self._run, self._plan = config, player, run, plan
+        self._config, self._player, self._run, self._plan, self._anchor = config, player, run, plan, anchor
         if plan.difference:
             check_difference(player.encoder, player.prompts, plan.feedback_tokens)
         prompt = player.encoder.prompt(opening(source[0].image, player.prompts))
@@ -116,18 +118,22 @@ class RolloutLessons:
         params = self._player.sampler.load(params)
         groups, times = player.play(params, self._pipeline.batch(step), self._plan, self._config.seed, step)
         total = time.perf_counter() - start
-        rewards = np.array([group.rewards for group in groups])
-        objective = self._config.objective
-        advantages = np.asarray(group_advantages(rewards, objective.normalize_std, objective.baseline))
+        rewards, objective = np.array([group.rewards for group in groups]), self._config.objective
+        trees = [split_tree(group.tree([0.0] * self._plan.group), self._config.batch.suffixes) for group in groups]
         tally = rollout_metrics(groups, same_program)
+        if self._anchor:
+            trees = self._anchor.tied(groups, trees)
+            if self._anchor.in_reward:
+                penalties = self._anchor.penalties(trees)
+                rewards, tally = rewards - penalties, tally + Tally(means={"reward/kl": mean(penalties.ravel())})
+        advantages = np.asarray(group_advantages(rewards, objective.normalize_std, objective.baseline))
         if self._config.reward.on_missing == "drop_group":
             advantages, dropped = without_incomplete(groups, advantages)
             tally += dropped
         metrics = (tally + advantage_metrics(advantages)).values()
         metrics |= times.metrics() | {"time/rollout": total, "throughput/sampled_tokens_per_s": metrics["sampling/tokens"] / total}
         metrics["process/compilations"] = float(self._player.sampler.compilations)
-        whole = [group.tree(row) for group, row in zip(groups, advantages, strict=True)]
-        trees = [tree for group in whole for tree in split_tree(group, self._config.batch.suffixes)]
+        trees = [tree for parts, row in zip(trees, advantages, strict=True) for tree in valued(parts, row)]
         return Lesson(
             trees, metrics, lambda: dialogue_records(groups, advantages, step + 1, self._run.store_render), tuple(alarms(groups)), times.spans
         )

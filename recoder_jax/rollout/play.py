@@ -20,7 +20,7 @@ from recoder_jax.charts.goldens import Goldens
 from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.dialogue.encoder import Encoder, Tokens, check_difference
 from recoder_jax.dialogue.turns import Prompts, opening
-from recoder_jax.learning.objective import trajectory_reward
+from recoder_jax.learning.objective import overlong, trajectory_reward
 from recoder_jax.rewards.mixture import Mixture
 from recoder_jax.rollout.fences import Fences
 from recoder_jax.rollout.host import Host, Speaker
@@ -36,8 +36,8 @@ class Plan:
     """The shape of a rollout. turns: T. branch_turn: first turn sampled `group` times, in 1..T. branching: 'one', where every chart branches at
     branch_turn, or 'each', where charts branch at branch_turn..T in rotation. response_tokens: cap of a response. feedback_tokens: cap of a
     feedback, images included. difference: whether feedback shows where render and target differ. temperature: of sampling, 0 is greedy.
-    gamma, eta: weights of the first turn's reward and of the rise over it in the trajectory reward. stop_at_fence: a response is cut where
-    its python block is closed."""
+    gamma, eta, bonus: the trajectory reward (learning.objective). overlong_tokens, overlong_penalty: a trained response that comes nearer to its
+    cap than that is punished by at most that. stop_at_fence: a response is cut where its python block is closed."""
 
     turns: int
     branch_turn: int
@@ -50,6 +50,9 @@ class Plan:
     stop_at_fence: bool = False
     branching: str = "one"
     difference: bool = False
+    bonus: str = "rise"
+    overlong_tokens: int = 0
+    overlong_penalty: float = 0.0
 
     def __post_init__(self):
         if not 1 <= self.branch_turn <= self.turns:
@@ -63,6 +66,12 @@ class Plan:
     def branch_turn_of(self, step: int, chart: int, charts: int) -> int:
         """The turn at which chart number `chart` of `charts` branches in a step."""
         return self.branch_turns[(step * charts + chart) % len(self.branch_turns)]
+
+    def punishment(self, responses: Sequence[int]) -> float:
+        """Mean punishment of responses of these lengths for coming near their cap, at most 0."""
+        if not self.overlong_tokens:
+            return 0.0
+        return self.overlong_penalty * sum(overlong(tokens, self.response_tokens, self.overlong_tokens) for tokens in responses) / len(responses)
 
     def longest_tree(self, prompt: int, suffixes: int) -> int:
         """Tokens of a prefix and `suffixes` of its group when all responses and feedback reach their caps; `prompt` in tokens. Of all trees of a
@@ -160,7 +169,8 @@ class Player:
         trajectories, index, shared = [], request.identity[2], request.shared
         for row in range(plan.group):
             own = tuple(turns[index, row if number > shared else 0, number] for number in range(1, plan.turns + 1))
-            reward = trajectory_reward(total(own[0]), total(own[-1]), plan.gamma, plan.eta)
+            reward = trajectory_reward(total(own[0]), total(own[-1]), plan.gamma, plan.eta, plan.bonus)
+            reward += plan.punishment([len(turn.tokens) for turn in own[shared:]])
             trajectories.append(Trajectory(own, reward, complete(own)))
         return Group(chart, request.prompt, shared + 1, tuple(trajectories))
 
