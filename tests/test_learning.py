@@ -56,7 +56,7 @@ def repeated(tree):
 
     def joined(tail):
         head = dataclasses.replace(tree.prefix, trained=np.zeros_like(tree.prefix.trained))
-        parts = {name: (getattr(head, name), getattr(tail, name)) for name in fields if name != "emphasis"}
+        parts = {name: (getattr(head, name), getattr(tail, name)) for name in fields if getattr(tail, name) is not None}
         return type(head)(**{n: a + b if isinstance(a, tuple) else np.concatenate([a, b]) for n, (a, b) in parts.items()})
 
     return [Tree(joined(tail), (), (advantage,)) for tail, advantage in zip(tree.suffixes, tree.advantages)]
