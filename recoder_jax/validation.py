@@ -19,7 +19,7 @@ POSITIVE = (
     "judge.seconds", "judge.queue_seconds", "judge.attempt_seconds", "judge.first_pause", "judge.breaker_pause",
 )
 NOT_NEGATIVE = (
-    "objective.truncate", "optimizer.warmup", "optimizer.weight_decay", "rollout.temperature", "evaluation.temperature",
+    "objective.truncate", "checkpoint.minutes", "checkpoint.keep_every", "optimizer.warmup", "optimizer.weight_decay", "rollout.temperature", "evaluation.temperature",
     *(f"reward.{prefix}{name}" for prefix in ("", "ramp_") for name in ("alpha", "beta", "similarity", "textual", "executed")),
     "reward.ramp_steps", "reward.textual_chart_types", "reward.textual_layout", "reward.textual_texts", "reward.textual_data",
 )
@@ -36,6 +36,8 @@ CHOICES = {
     "objective.aggregation": ("sequence_mean", "token_mean", "constant"),
     "objective.baseline": ("mean", "leave_one_out"),
     "objective.ratio": ("token", "sequence"),
+    "objective.on_nonfinite": ("stop", "skip"),
+    "checkpoint.best_mode": ("max", "min"),
     "data.keep": ("all", "flat"),
     "reward.textual_order": ("kept", "free"),
     "reward.on_missing": ("renormalise", "drop_group", "zero"),
@@ -73,6 +75,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
         name, _, split = entry.partition(":")
         check(name and split, f"data.mixed_with names {entry!r}; write name:split, for example chart_world:train[:1000]")
     check(config.kind == "rl" or config.data.keep == "all", f"data.keep is {config.data.keep!r}, which only rl reads; set it to all")
+    every, stay = config.checkpoint.every, config.checkpoint.keep_every
+    check(stay % every == 0, f"checkpoint.keep_every is {stay}, not a multiple of checkpoint.every = {every}, when checkpoints are written; change one")
     validate_mesh(config)
     validate_images(config)
     validate_objective(config)
