@@ -33,7 +33,7 @@ def add_policy(config: ml_collections.ConfigDict) -> None:
     config.name = ""  # row label in tables and reports
     config.kind = "sft"  # sft: learn from given responses; rl: learn from the policy's own, rewarded
     config.seed = 0  # decides initial weights, data order and sampling
-    config.init = ""  # run directory or policy directory to start from; '' starts from random weights
+    config.init = ""  # run directory, RUN@STEP, RUN@best or policy directory to start from; '' starts from random weights
     config.steps = 1000  # updates
 
     config.model = ml_collections.ConfigDict()
@@ -123,6 +123,7 @@ def add_rollout(config: ml_collections.ConfigDict) -> None:
     config.objective.clip_high = 0.2
     config.objective.clip_dual = 0.0  # bound of the ratio for negative advantages; 0 is off
     config.objective.ratio = "token"  # what is clipped, read when updates > 1: each token's ratio, or sequence, one of the whole response (GSPO)
+    config.objective.on_nonfinite = "stop"  # a loss, gradient or reward that is not finite: stop before the update, or skip it; the batch is kept
     config.objective.truncate = 0.0  # most weight of a token that training finds likelier than sampling did; 0 weighs nothing, updates = 1 only
     config.objective.kl = 0.0  # weight of KL to the policy the run started from, on every trained token; RL, as are the next three
     config.objective.kl_first_turn = 0.0  # added to it on tokens of turn 1 (SCoRe)
@@ -184,7 +185,11 @@ def add_run(config: ml_collections.ConfigDict) -> None:
 
     config.checkpoint = ml_collections.ConfigDict()
     config.checkpoint.every = 50  # updates between checkpoints; the last update always leaves one
+    config.checkpoint.minutes = 0.0  # minutes after which one is written at the next update, beside `every`; 0 is off
     config.checkpoint.keep = 2  # newest checkpoints that stay
+    config.checkpoint.keep_every = 0  # checkpoints of every so many updates stay for ever, a multiple of `every`; 0 is off
+    config.checkpoint.best = ""  # the checkpoint stays that is best by the mean of this metric of metrics.jsonl since the one before; '' is off
+    config.checkpoint.best_mode = "max"  # what is best: max or min
 
     config.log = ml_collections.ConfigDict()
     config.log.rollouts_every = 5  # steps between saved dialogues

@@ -21,6 +21,7 @@ from recoder_jax import factory
 from recoder_jax.configuration import defaults
 from recoder_jax.dialogue.encoder import tokenizer_directory
 from recoder_jax.doors import door
+from recoder_jax.learning.checkpoint import run_of
 from recoder_jax.models import huggingface, store
 from recoder_jax.models.qwen2_5_vl.config import Config
 
@@ -55,8 +56,8 @@ def _export(options: argparse.Namespace) -> str:
 
 
 def _trained(source: pathlib.Path) -> tuple[Config, nnx.State, pathlib.Path]:
-    """Sizes, weights and tokenizer directory of a policy directory, or of a run's newest checkpoint."""
-    if factory.is_policy_directory(source) or not (source / 'checkpoints').is_dir():
+    """Sizes, weights and tokenizer directory of a policy directory, or of a run's newest checkpoint, or that of RUN@STEP or RUN@best."""
+    if factory.is_policy_directory(source) or not (run_of(source) / 'checkpoints').is_dir():
         return *store.load_policy(source), source / 'tokenizer'
     config = factory.config_of_run(source, defaults())
     policy, params = factory.trained_policy(source, config, factory.one_device())
@@ -75,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     directions = parser.add_subparsers(dest='direction', required=True)
     into = directions.add_parser('import', help='Hugging Face checkpoint -> policy checkpoint')
-    out = directions.add_parser('export', help='run directory or policy checkpoint -> Hugging Face checkpoint')
+    out = directions.add_parser('export', help='run directory (or RUN@STEP, RUN@best) or policy checkpoint -> Hugging Face checkpoint')
     for direction in (into, out):
         direction.add_argument('source', type=pathlib.Path, help='directory to read')
         direction.add_argument('target', type=pathlib.Path, help='directory to write; must not exist or be empty')

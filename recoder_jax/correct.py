@@ -134,7 +134,7 @@ def write_turn(turn: Turn, out: Path) -> str:
 def options_parser() -> argparse.ArgumentParser:
     """The command line of this door."""
     parser = argparse.ArgumentParser(prog="python -m recoder_jax.correct", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="run directory, or policy directory of `convert import`")
+    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="run directory (RUN@STEP or RUN@best for another checkpoint than the newest), or policy directory of `convert import`")
     parser.add_argument("--image", required=True, metavar="FILE", help="the chart: PNG or JPEG")
     parser.add_argument("--out", required=True, metavar="DIR", help="directory for programs, renders and dialogue.html")
     parser.add_argument("--turns", type=int, default=4, help="turns to play (default 4)")

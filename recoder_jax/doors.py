@@ -7,13 +7,16 @@ from collections.abc import Callable
 TRACEBACK = "RECODER_TRACEBACK"
 
 
-class Stopped(Exception):
-    """A door ends its work before the end because its config asks for that; the message says why."""
+class Ended(Exception):
+    """A door ends before its work is done, in order: one sentence for stderr and the exit code."""
+
+    def __init__(self, sentence: str, code: int):
+        super().__init__(sentence)
+        self.code = code
 
 
 def door(name: str, action: Callable[[], None]) -> int:
-    """Run what a door does and return its exit code: 0, 1 when it stopped as asked, 2 for bad input (one sentence on stderr each), 130 when
-    interrupted.
+    """Run what a door does and return its exit code: 0, 2 for bad input (one sentence on stderr), 130 when interrupted, that of an `Ended`.
 
     Bad input is a ValueError, an OSError, or one of the errors of jax that a setting mends; any other error is raised. With the
     environment variable RECODER_TRACEBACK set, bad input keeps its traceback too.
@@ -23,9 +26,9 @@ def door(name: str, action: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         print(f"{name}: interrupted; run the same command again", file=sys.stderr)
         return 130
-    except Stopped as stopped:
-        print(f"{name}: {stopped}", file=sys.stderr)
-        return 1
+    except Ended as end:
+        print(f"{name}: {end}", file=sys.stderr)
+        return end.code
     except Exception as error:
         said = sentence(error)
         if said is None or os.environ.get(TRACEBACK):

@@ -1,6 +1,7 @@
 """Evaluate a trained run: play T turns over a benchmark, score every turn, write evaluation.json and the dialogues into the run.
 
     python -m recoder_jax.evaluate --config=configs/tiny/evaluate.py --workdir=runs/stage2 [--config.evaluation.turns=4]
+    python -m recoder_jax.evaluate --config=configs/tiny/evaluate.py --workdir=runs/stage2@best
 """
 
 import argparse
@@ -22,18 +23,18 @@ from recoder_jax.doors import door
 from recoder_jax.evaluation.benchmark import chart_results, play_benchmark
 from recoder_jax.evaluation.metrics import evaluation_of
 from recoder_jax.evaluation.table import results_table
-from recoder_jax.learning.checkpoint import latest_step
+from recoder_jax.learning.checkpoint import run_of, step_of
 from recoder_jax.rollout.measure import dialogue_records
 from recoder_jax.rollout.play import Plan
 from recoder_jax.runs.directory import RunDirectory
 
 
 def evaluate(config: ConfigDict, workdir: str) -> None:
-    """Evaluate the newest checkpoint of a run; a finished evaluation of that checkpoint with this config is kept."""
+    """Evaluate the newest checkpoint of a run, or that of RUN@STEP or RUN@best; a finished evaluation of that checkpoint with this config is kept."""
     config = factory.config_of_run(workdir, config)
-    name, step = config.name, latest_step(workdir)
-    trained = hashlib.sha256(Path(workdir, "config.json").read_bytes()).hexdigest()[:8]
-    run, mark = RunDirectory(workdir), f"{fingerprint(config)}-{trained}-{step}"
+    name, step, directory = config.name, step_of(workdir), run_of(workdir)
+    trained = hashlib.sha256(Path(directory, "config.json").read_bytes()).hexdigest()[:8]
+    run, mark = RunDirectory(directory), f"{fingerprint(config)}-{trained}-{step}"
     standing = run.read_evaluation()
     if standing and standing.config_hash == mark:
         print(f"{name}: evaluated already at step {step}\n{results_table([standing], turns=turns_shown(config))}", flush=True)
@@ -51,7 +52,7 @@ def evaluate(config: ConfigDict, workdir: str) -> None:
         stack.enter_context(jax.set_mesh(mesh))
         sandbox = stack.enter_context(factory.sandbox_of(config))
         judge = stack.enter_context(factory.judge_of(config, mesh))
-        policy, params = factory.trained_policy(workdir, config, mesh)
+        policy, params = factory.trained_policy(f"{directory}@{step}", config, mesh)
         reward = factory.mixture_of(config, judge)
         slots = dataclasses.replace(factory.slots_of(config), places=options.batch)
         player = factory.player_of(policy, sandbox, reward, mesh, factory.goldens_of(config), slots, config.batch.least_windows)
@@ -74,7 +75,7 @@ def turns_shown(config: ConfigDict) -> list[int]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m recoder_jax.evaluate", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--workdir", required=True, metavar="RUN", help="run directory of a trained policy")
+    parser.add_argument("--workdir", required=True, metavar="RUN", help="run directory of a trained policy; RUN@STEP or RUN@best for another checkpoint than the newest")
     parser.add_argument("--config", required=True, metavar="FILE", help="config file; --config.a.b=value overrides a key")
     options, overrides = parser.parse_known_args(arguments)
     return door("evaluate", lambda: evaluate(load(options.config, overrides), options.workdir))

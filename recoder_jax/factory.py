@@ -15,7 +15,7 @@ from recoder_jax.charts.sandbox import Limits, Sandbox
 from recoder_jax.dialogue.encoder import Encoder, load_tokenizer
 from recoder_jax.dialogue.images import ImageProcessor
 from recoder_jax.dialogue.turns import Prompts
-from recoder_jax.learning.checkpoint import restore_params
+from recoder_jax.learning.checkpoint import restore_params, run_of
 from recoder_jax.models.qwen2_5_vl.config import Config, preset
 from recoder_jax.models.qwen2_5_vl.model import abstract_model, create
 from recoder_jax.models.store import load_config, load_params, load_policy
@@ -78,7 +78,7 @@ def policy_of(config: ml_collections.ConfigDict) -> Policy:
 
 
 def initial_params(config: ml_collections.ConfigDict, policy: Policy, mesh: jax.sharding.Mesh) -> nnx.State:
-    """The parameters a run starts from: random, or those of `config.init`, a run directory or a policy directory.
+    """The parameters a run starts from: random, or those of `config.init`, a run directory (or RUN@STEP, RUN@best) or a policy directory.
 
     Raises ValueError when `config.init` holds a policy of other sizes.
     """
@@ -98,10 +98,11 @@ def is_policy_directory(path: str | Path) -> bool:
 
 
 def config_of_run(run: str | Path, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """`config` with the name, policy, tokenizer, image bounds, token caps and feedback that the run in `run` was trained with."""
-    file = Path(run, "config.json")
+    """`config` with the name, policy, tokenizer, image bounds, token caps and feedback that the run in `run` (or RUN@STEP, RUN@best) was
+    trained with."""
+    file = run_of(run) / "config.json"
     if not file.is_file():
-        raise FileNotFoundError(f"{str(run)!r} is no run directory: it has no config.json; give the --workdir of a training run")
+        raise FileNotFoundError(f"{str(file.parent)!r} is no run directory: it has no config.json; give the --workdir of a training run")
     try:
         saved = json.loads(file.read_text())
         merged = config.copy_and_resolve_references().unlock()
@@ -116,7 +117,7 @@ def config_of_run(run: str | Path, config: ml_collections.ConfigDict) -> ml_coll
 
 
 def trained_policy(path: str | Path, config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> tuple[Policy, nnx.State]:
-    """Policy and parameters of a run directory, whose config `config_of_run` has merged, or of a policy directory, which
+    """Policy and parameters of a run directory (or RUN@STEP, RUN@best), whose config `config_of_run` has merged, or of a policy directory, which
     brings its sizes, its dtypes and its tokenizer."""
     if not is_policy_directory(path):
         policy = policy_of(config)

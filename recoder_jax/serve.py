@@ -176,7 +176,7 @@ def warm(engine: Engine, encoder: Encoder) -> None:
 def options_parser() -> argparse.ArgumentParser:
     """The command line of this door."""
     parser = argparse.ArgumentParser(prog="python -m recoder_jax.serve", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="run directory, or policy directory of `convert import`")
+    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="run directory (RUN@STEP or RUN@best for another checkpoint than the newest), or policy directory of `convert import`")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0 takes a free one (default 8000)")
     parser.add_argument("--name", default="", help="of the model (default: the name of the directory)")

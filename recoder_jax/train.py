@@ -1,10 +1,14 @@
 """Train a policy: SFT or RL, as the config says. Resumes the run directory if it holds a checkpoint.
 
     python -m recoder_jax.train --config=configs/tiny/sft.py --workdir=runs/sft [--config.optimizer.learning_rate=3e-4]
+
+SIGTERM, or SIGINT once, ends it after the running step with a checkpoint and exit code 75: the same command goes on. A step that is not
+finite ends it with exit code 1 (objective.on_nonfinite).
 """
 
 import argparse
 import contextlib
+import dataclasses
 import importlib.metadata
 import platform
 import sys
@@ -12,21 +16,27 @@ import time
 from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from recoder_jax import factory
 from recoder_jax.configuration import load
 from recoder_jax.doors import door
+from recoder_jax.faults import fault_of, keep_fault, stop_before
 from recoder_jax.learner import Learner, anchor_of, check_rows, has_reference, learner_of, pack_trees, padding_share, update_metrics
-from recoder_jax.learning.checkpoint import Checkpoints
+from recoder_jax.learning.batch import Batch
+from recoder_jax.learning.checkpoint import Checkpoints, Position, Retention
 from recoder_jax.learning.step import TrainState, initial_state, moments_in, place
+from recoder_jax.processes import agreed
 from recoder_jax.rollout.lessons import Lesson, RolloutLessons, SupervisedLessons
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.runs.report import flatten
 from recoder_jax.runs.trackers import check_installed
 from recoder_jax.sampling.budget import cache_line
 from recoder_jax.sampling.timeline import Span, tracks
+from recoder_jax.saving import Saver
+from recoder_jax.stopping import StopRequest, leave
 from recoder_jax.watching import Watch, stop_on
 
 
@@ -37,7 +47,8 @@ def train(config: ConfigDict, workdir: str) -> None:
     check_rows(config, mesh)
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(mesh))
-        checkpoints = stack.enter_context(Checkpoints(run.path / "checkpoints", config.checkpoint.keep))
+        told = stack.enter_context(StopRequest())
+        checkpoints = stack.enter_context(Checkpoints(run.path / "checkpoints", Retention(config.checkpoint.keep, config.checkpoint.keep_every)))
         start = checkpoints.step
         if start:
             check_same_run(config, run.read_config())
@@ -54,35 +65,67 @@ def train(config: ConfigDict, workdir: str) -> None:
 
         learner = learner_of(config, policy, mesh)
         if start:
-            state = checkpoints.restore(learner.abstract, config.seed)
+            state, position = checkpoints.restore(learner.abstract, config.seed, config.batch.size)
         else:
             state = initial_state(factory.initial_params(config, policy, mesh), learner.optimizer, learner.placed)
+            position = Position(0, config.seed, 0)
         run.write_config(config.to_dict() | {"versions": versions()})
         run.rewind(start)
         watch = stack.enter_context(Watch(run, config))
+        walk(Parts(config, run, mesh, policy, learner, lessons, checkpoints, told, watch), state, position)
 
-        progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc=config.name, unit="step", mininterval=1.0)
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What the steps of a run are made with."""
+
+    config: ConfigDict
+    run: RunDirectory
+    mesh: jax.sharding.Mesh
+    policy: factory.Policy
+    learner: Learner
+    lessons: Callable
+    checkpoints: Checkpoints
+    told: StopRequest
+    watch: Watch
+
+
+def walk(parts: Parts, state: TrainState, position: Position) -> None:
+    """All steps from a position on. Raises Ended when the run is told to stop, or at a step that is not finite."""
+    config, start = parts.config, position.step
+    rl, saver = config.kind == "rl", Saver(config, parts.checkpoints)
+    if reason := parts.told.reached(start):
+        leave(start, reason, saved=start > 0)
+    with tqdm(range(start, config.steps), initial=start, total=config.steps, desc=config.name, unit="step", mininterval=1.0) as progress:
         for step in progress:
             began = time.perf_counter()
-            lesson, state = learned_from(lessons, state, step, learner, rl and config.rollout.offload)
-            batch = place(pack_trees(lesson.trees, config, policy.config.image_id), mesh)
-            handed = time.perf_counter()
-            state, *measured = learner.step(state, batch)
-            metrics = lesson.metrics | update_metrics(config, *measured, float(learner.rate(step * config.objective.updates)))
-            metrics["batch/padding"] = padding_share(batch, lesson.trees)
-            del batch  # or it would lie on the devices during the next rollout
+            lesson, state = learned_from(parts.lessons, state, position, parts.learner, rl and config.rollout.offload)
+            batch = pack_trees(lesson.trees, config, parts.policy.config.image_id)
+            placed, handed = place(batch, parts.mesh), time.perf_counter()
+            state, metrics, fault = updated(parts.learner, state, placed, lesson, config)
+            del placed  # or it would lie on the devices during the next rollout
             ended = time.perf_counter()
-            metrics |= {"time/update": ended - handed, "time/step": ended - began}
-            metrics["throughput/trained_tokens_per_s"] = metrics["batch/trained_tokens"] / (ended - handed)
-            alarms = watch.write(step + 1, metrics, lesson.alarms, progress.write)
-            last = step + 1 == config.steps
-            if lesson.records and (alarms or last or step == 0 or (step + 1) % config.log.rollouts_every == 0):
-                run.write_rollouts(step + 1, lesson.records())
-                run.write_timeline(step + 1, tracks([*lesson.spans, Span("update", handed, ended)], began))
-            if last or (step + 1) % config.checkpoint.every == 0:
-                checkpoints.save(state, config.seed)
+            if fault:
+                said = keep_fault(parts.run, step + 1, lesson, batch, fault)
+                if config.objective.on_nonfinite == "stop":
+                    before = dataclasses.replace(state, step=counted(step, parts.learner))
+                    stop_before(parts.checkpoints, before, position, config.objective.updates == 1, said)
+                progress.write(f"{config.name}, {said}")
+            metrics = lesson.metrics | metrics | {"time/update": ended - handed, "time/step": ended - began, "batch/padding": padding_share(batch, lesson.trees)}
+            metrics["throughput/trained_tokens_per_s"] = metrics.get("batch/trained_tokens", 0.0) / (ended - handed)
+            alarms = parts.watch.write(step + 1, metrics, lesson.alarms, progress.write)
+            last, position = step + 1 == config.steps, Position(step + 1, config.seed, lesson.stop)
+            if lesson.records and (alarms or fault or last or step == 0 or (step + 1) % config.log.rollouts_every == 0):
+                parts.run.write_rollouts(step + 1, lesson.records())
+                parts.run.write_timeline(step + 1, tracks([*lesson.spans, Span("update", handed, ended)], began))
+            reason = parts.told.reached(step + 1)
+            if unscored := saver.after_step(state, position, metrics, told=bool(reason)):
+                progress.write(f"{config.name}, step {step + 1}: {unscored}")
             progress.set_postfix(summary(metrics, rl), refresh=False)
             stop_on(alarms)
+            if reason and not last:
+                parts.checkpoints.wait()
+                leave(step + 1, reason, saved=True)
 
 
 def rollout_lessons(config: ConfigDict, policy: factory.Policy, mesh: jax.sharding.Mesh, run: RunDirectory, stack: contextlib.ExitStack) -> RolloutLessons:
@@ -97,21 +140,42 @@ def rollout_lessons(config: ConfigDict, policy: factory.Policy, mesh: jax.shardi
     return lessons
 
 
-def learned_from(lessons: Callable, state: TrainState, step: int, learner: Learner, offload: bool) -> tuple[Lesson, TrainState]:
+def updated(learner: Learner, state: TrainState, batch: Batch, lesson: Lesson, config: ConfigDict) -> tuple[TrainState, dict[str, float], str | None]:
+    """The state after a step, its metrics, and what of it is not finite; then parameters and moments are as they were. Rewards that are not
+    finite are no update, since advantages hide them."""
+    rate = float(learner.rate(int(state.step) * config.objective.updates))
+    if agreed(lesson.fault is not None):
+        state, metrics = dataclasses.replace(state, step=counted(int(state.step) + 1, learner)), {}
+        fault = lesson.fault or "a reward in another process"
+    else:
+        state, measured, norm, quantiles = learner.step(state, batch)
+        metrics, fault = update_metrics(config, measured, norm, quantiles, rate), fault_of(measured, float(norm))
+    if config.objective.on_nonfinite == "skip":
+        metrics["optimizer/skipped"] = float(fault is not None)
+    return state, metrics, fault
+
+
+def counted(step: int, learner: Learner) -> jax.Array:
+    """The number of updates done as a state holds it."""
+    return jax.device_put(jnp.int32(step), learner.placed.step)
+
+
+def learned_from(lessons: Callable, state: TrainState, position: Position, learner: Learner, offload: bool) -> tuple[Lesson, TrainState]:
     """The lesson of a step and the state as the step takes it. offload: the moments lie in the host's memory meanwhile."""
     if not offload:
-        return lessons(state.params, step), state
+        return lessons(state.params, position.step, position.charts), state
     resting = moments_in(state, learner.placed, "pinned_host")
     del state
-    return lessons(resting.params, step), moments_in(resting, learner.placed, "device")
+    return lessons(resting.params, position.step, position.charts), moments_in(resting, learner.placed, "device")
 
 
 def check_same_run(config: ConfigDict, saved: dict) -> None:
     """Refuse to go on with a run under a config that would have made another one; lengths, places and logs may change.
 
-    A key that the code did not have when the run was started is not compared.
+    A key that the code did not have when the run was started is not compared. objective.on_nonfinite may change, so that a run which a step
+    stopped can go on without it.
     """
-    free = ("name", "steps", "mesh.", "rollout.offload", "sandbox.workers", "sandbox.isolation", "checkpoint.", "log.", "alarms.", "evaluation.", "judge.", "data.dir", "versions.")
+    free = ("name", "steps", "mesh.", "rollout.offload", "objective.on_nonfinite", "sandbox.workers", "sandbox.isolation", "checkpoint.", "log.", "alarms.", "evaluation.", "judge.", "data.dir", "versions.")
     held = ("judge.model", "judge.policy", "judge.max_pixels")  # unlike addresses and deadlines, they change what a reward is
     now, then = flatten(config.to_dict()), flatten(saved)
     compared = [key for key in now if key in held or not key.startswith(free)]

@@ -21,7 +21,8 @@ POSITIVE = (
     "judge.seconds", "judge.queue_seconds", "judge.attempt_seconds", "judge.first_pause", "judge.breaker_pause",
 )
 NOT_NEGATIVE = (
-    "objective.truncate", "objective.kl", "objective.kl_first_turn", "rollout.overlong_tokens", "rollout.overlong_penalty", "objective.rare", "optimizer.warmup", "optimizer.weight_decay", "rollout.temperature", "evaluation.temperature",
+    "objective.truncate", "objective.kl", "objective.kl_first_turn", "objective.rare", "rollout.overlong_tokens", "rollout.overlong_penalty",
+    "checkpoint.minutes", "checkpoint.keep_every", "optimizer.warmup", "optimizer.weight_decay", "rollout.temperature", "evaluation.temperature",
     *(f"reward.{prefix}{name}" for prefix in ("", "ramp_") for name in ("alpha", "beta", "similarity", "textual", "executed")),
     "reward.ramp_steps", "reward.textual_chart_types", "reward.textual_layout", "reward.textual_texts", "reward.textual_data",
 )
@@ -41,6 +42,8 @@ CHOICES = {
     "objective.kl_estimator": ("k1", "k2", "k3"),
     "objective.kl_in": ("loss", "reward"),
     "rollout.bonus": ("rise", "change"),
+    "objective.on_nonfinite": ("stop", "skip"),
+    "checkpoint.best_mode": ("max", "min"),
     "data.keep": ("all", "flat"),
     "rollout.branching": ("one", "each"),
     "reward.textual_order": ("kept", "free"),
@@ -83,6 +86,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
     check(config.alarms.window >= 4, f"alarms.window is {config.alarms.window}; give at least 4, or no mean says anything")
     wrong = sorted(set(config.log.wandb) & set("/\\#?%:"))
     check(not wrong, f"log.wandb is {config.log.wandb!r} but the name of a project has no {' or '.join(wrong)}; give its name alone")
+    every, stay = config.checkpoint.every, config.checkpoint.keep_every
+    check(stay % every == 0, f"checkpoint.keep_every is {stay}, not a multiple of checkpoint.every = {every}, when checkpoints are written; change one")
     validate_mesh(config)
     validate_images(config)
     validate_objective(config)

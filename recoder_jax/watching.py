@@ -8,7 +8,7 @@ from typing import Self
 import jax
 from ml_collections import ConfigDict
 
-from recoder_jax.doors import Stopped
+from recoder_jax.doors import Ended
 from recoder_jax.runs.alarms import Alarms, Choices
 from recoder_jax.runs.arrangement import flatten
 from recoder_jax.runs.directory import RunDirectory
@@ -45,10 +45,10 @@ class Watch:
 
 
 def stop_on(alarms: Sequence[AlarmRecord]) -> None:
-    """Raises Stopped when one of a step's alarms ends the run."""
+    """Raises Ended when one of a step's alarms ends the run."""
     for alarm in alarms:
         if alarm.stopped:
-            raise Stopped(f"the alarm {alarm.alarm} ends the run at step {alarm.step}: {alarm.sentence}; the same command goes on past it")
+            raise Ended(f"the alarm {alarm.alarm} ends the run at step {alarm.step}: {alarm.sentence}; the same command goes on past it", 1)
 
 
 def memory_metrics() -> dict[str, float]:

@@ -7,7 +7,7 @@ import pytest
 
 from recoder_jax import watching
 from recoder_jax.configuration import defaults
-from recoder_jax.doors import Stopped, door
+from recoder_jax.doors import Ended, door
 from recoder_jax.runs.alarms import RULES, Alarms, Choices, History, metrics_of
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.runs.records import AlarmRecord
@@ -192,7 +192,7 @@ def test_an_alarm_that_stops_ends_the_run_after_the_metrics_and_the_same_command
     before = (tmp_path / 'alarms.jsonl').read_bytes()
     assert played(run, config, rows, after=stop.step - 10) == STEPS      # from a checkpoint before the alarm
     assert (tmp_path / 'alarms.jsonl').read_bytes() == before
-    with pytest.raises(Stopped):
+    with pytest.raises(Ended):
         stop_on([stop])
 
 

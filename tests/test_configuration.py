@@ -54,6 +54,10 @@ def test_every_config_loads_locked_and_says_what_it_is(file):
         (RL, "--config.sandbox.replay=maybe", "choose required, preferred or off"),
         (RL, "--config.alarms.gap=shout", "choose off, say or stop"),
         (RL, "--config.alarms.window=3", "alarms.window is 3; give at least 4"),
+        (SFT, "--config.checkpoint.best_mode=most", "choose max or min"),
+        (SFT, "--config.checkpoint.keep_every=75", "not a multiple of checkpoint.every = 50"),
+        (SFT, "--config.checkpoint.keep_every=-50", "checkpoint.keep_every is -50"),
+        (SFT, "--config.objective.on_nonfinite=ignore", "choose stop or skip"),
         (SFT, "--config.seed=-1", "seed is -1"),
         (SFT, f"--config.seed={2**31}", f"seed is {2**31}"),
         (SFT, "--config.objective.clip_high=inf", "objective.clip_high is inf; give a finite number"),
@@ -92,7 +96,9 @@ def test_every_config_loads_locked_and_says_what_it_is(file):
         (RL, "--config.reward.alpha=0.8 --config.reward.beta=0.3", "whose sum is at most 1"),
         (RL, "--config.reward.alpha=0.5 --config.reward.beta=0.3", "judge.base_url is empty"),
         (RL, "--config.rollout.temperature=0.7", "make the update off-policy"),
-        *((SFT, f"--config.{key}=0", f"{key} is 0") for key in numbers(int, "seed", "mesh.data", "mesh.fsdp", "mesh.tensor", "optimizer.warmup", "rollout.overlong_tokens", "reward.ramp_steps")),
+        *((SFT, f"--config.{key}=0", f"{key} is 0") for key in numbers(
+            int, "seed", "mesh.data", "mesh.fsdp", "mesh.tensor", "optimizer.warmup", "rollout.overlong_tokens", "reward.ramp_steps", "checkpoint.keep_every"
+        )),
         (SFT, "--config.optimizer.warmup=-1", "optimizer.warmup is -1"),
         *((SFT, f"--config.{key}=-1", f"{key} is -1.0; give") for key in numbers(float, "rollout.gamma", "rollout.eta")),
         *((SFT, f"--config.{key}=nan", f"{key} is nan") for key in numbers(float)),

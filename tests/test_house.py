@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path("recoder_jax")
-ROOMS = ["doors", "evaluation", "rollout", "learning", "serving", "sampling", "models", "sharding", "rewards", "data", "charts", "dialogue", "runs"]
+ROOMS = ["doors", "evaluation", "rollout", "learning", "serving", "sampling", "models", "sharding", "processes", "rewards", "data", "charts", "dialogue", "runs"]
 HOST_ONLY = {"charts", "dialogue", "rewards", "runs", "data"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -128,6 +128,22 @@ def test_step_with_micro_batches_updates_like_one_batch(policy):
     assert int(one.step) == 1
 
 
+def test_an_update_that_is_not_finite_leaves_parameters_and_moments_and_counts_as_a_step(policy):
+    trees = [group_of(policy.encoder, seed) for seed in range(2)]
+    batch = pack(trees, token_weights(trees, "sequence_mean"), Shape(1, 2, max(tree.size for tree in trees)), policy.config.image_id)
+    spoilt = dataclasses.replace(batch, advantage=np.where(np.arange(batch.advantage.size).reshape(batch.advantage.shape) == 0, np.nan, batch.advantage))
+    optimizer, _ = make_optimizer(1e-3, 10, 0, "constant", 0.1, 1.0, 0.9, 0.95)
+    step = make_step(policy.graphdef, optimizer, Objective(None, 64), None)
+    params = jax.tree.map(jnp.copy, policy.params)
+    before = jax.tree.map(jnp.copy, optimizer.init(params))
+    state, measured, norm = step(TrainState(params, optimizer.init(params), jnp.int32(3)), spoilt)
+    assert not np.isfinite(norm) and not np.isfinite(measured.objective) and int(state.step) == 4
+    for now, then in zip(jax.tree.leaves((state.params, state.optimizer)), jax.tree.leaves((policy.params, before)), strict=True):
+        np.testing.assert_array_equal(now, then)
+    state, measured, norm = step(state, batch)  # and the next one is as if it had not been
+    assert np.isfinite(norm) and largest_difference(state.params, policy.params) > 1e-5
+
+
 @pytest.mark.parametrize("remat", ["blocks", "attention"])
 @pytest.mark.parametrize("attention", ["xla", "splash_interpret"])
 def test_what_the_backward_pass_computes_again_changes_no_gradient(policy, remat, attention):

@@ -54,6 +54,15 @@ def test_iteration_from_a_step_equals_random_access(processes):
         assert list(islice(pipeline.iterate(start), 7)) == [pipeline.batch(start + i) for i in range(7)]
 
 
+@given(st.integers(1, 30), st.sampled_from([1, 2, 3]), st.integers(0, 50), st.integers(1, 12))
+@settings(max_examples=60, deadline=None)
+def test_processes_together_see_any_span_of_the_order(size, processes, start, count):
+    whole = Pipeline(Numbers(size), 6, seed=7)
+    parts = [Pipeline(Numbers(size), 6, 7, process, processes).span(start, count) for process in range(processes)]
+    assert [parts[place % processes][place // processes] for place in range(count)] == whole.span(start, count)
+    assert whole.span(12, 6) == whole.batch(2)
+
+
 def test_bounded_epochs_end_and_leave_out_the_short_batch():
     pipeline = Pipeline(Numbers(10), 4, 0, epochs=2)
     assert pipeline.steps == 5
@@ -62,6 +71,9 @@ def test_bounded_epochs_end_and_leave_out_the_short_batch():
     assert list(pipeline.iterate(5)) == []
     with pytest.raises(IndexError, match='from 0 to 4'):
         pipeline.batch(5)
+    assert pipeline.span(19, 1) == pipeline.batch(4)[3:]
+    with pytest.raises(IndexError, match='from 0 to 19'):
+        pipeline.span(19, 2)
     seen = [item for batch in Pipeline(Numbers(10), 4, 0, epochs=1) for item in batch]
     assert len(seen) == len(set(seen)) == 8
 

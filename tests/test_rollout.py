@@ -21,7 +21,7 @@ from recoder_jax.learning.batch import Shape, pack, token_weights
 from recoder_jax.rewards.judge import Judgement
 from recoder_jax.rewards.mixture import Mixture, Ramp
 from recoder_jax.rollout.lessons import RolloutLessons
-from recoder_jax.rollout.measure import alarms, dialogue_records, rollout_metrics
+from recoder_jax.rollout.measure import alarms, dialogue_records, not_finite, rollout_metrics
 from recoder_jax.rollout.host import Speaker
 from recoder_jax.rollout.play import Plan, Player, Slots, room_of
 from recoder_jax.runs.directory import RunDirectory
@@ -325,7 +325,7 @@ def test_the_weights_of_a_lesson_follow_its_step(policy, player, world, tmp_path
     told = f"<think>a</think>\n```python\n{GOLDEN}```"
     plan = dataclasses.replace(PLAN, turns=1, branch_turn=1, group=2)
     lessons = RolloutLessons(config, dataclasses.replace(player, encoder=Saying(policy.encoder, told), reward=reward), plan, RunDirectory(tmp_path))
-    steps = {step: lessons(policy.params, step).metrics for step in (3, 0, 8)}      # in any order, as after a resume
+    steps = {step: lessons(policy.params, step, 2 * step).metrics for step in (3, 0, 8)}      # in any order, as after a resume
     assert "reward/similarity" not in steps[0] and steps[0]["reward/total"] == 1.0
     for step, share in ((3, 0.375), (8, 0.5)):
         assert steps[step]["reward/total"] == pytest.approx(1 - share + share * steps[step]["reward/similarity"])
@@ -347,6 +347,19 @@ def test_mixture_weighs_its_parts_and_survives_a_silent_judge(sandbox, groups):
         Mixture(0.8, 0.3)
     with pytest.raises(ValueError, match="there is no judge"):
         Mixture(0.5, 0.3)
+
+
+def test_a_reward_that_is_not_finite_is_named_by_part_chart_and_turn(groups):
+    assert not_finite(groups) is None
+    group = groups[1]
+    last = group.trajectories[1].turns[-1]
+    scored = tuple(dataclasses.replace(part, score=float("nan")) if part.name == "rule" else part for part in last.reward.scored)
+    turns = (*group.trajectories[1].turns[:-1], dataclasses.replace(last, reward=dataclasses.replace(last.reward, total=float("nan"), scored=scored)))
+    broken = dataclasses.replace(group.trajectories[1], turns=turns, reward=float("nan"))
+    spoilt = dataclasses.replace(group, trajectories=(group.trajectories[0], broken, *group.trajectories[2:]))
+    assert not_finite([groups[0], spoilt]) == f"reward part rule of chart {group.chart.id} in turn {last.number} is nan"
+    whole = dataclasses.replace(group, trajectories=(dataclasses.replace(group.trajectories[0], reward=float("inf")),))
+    assert not_finite([whole]) == f"the reward of chart {group.chart.id} is inf"
 
 
 def test_pieces_join():

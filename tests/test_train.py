@@ -1,5 +1,6 @@
 """A run is a function of its config: killed at any moment and started again, it ends with the same bits."""
 
+import io
 import json
 import os
 import shutil
@@ -16,10 +17,12 @@ import pytest
 from recoder_jax import correct, evaluate, factory, report, train
 from recoder_jax.configuration import load
 from recoder_jax.runs.directory import RunDirectory
+from recoder_jax.stopping import StopRequest
 
 SMALL = [
     "--config.batch.size=4", "--config.batch.rows=4", "--config.checkpoint.every=2", "--config.sandbox.workers=1", "--config.model.unroll=1",
 ]
+SFT_STEPS = 8
 SMALL_RL = [
     *SMALL[:1], "--config.batch.rows=1", *SMALL[2:], "--config.rollout.charts=4", "--config.rollout.group=2", "--config.rollout.response_tokens=24",
     "--config.batch.row_tokens=800", "--config.log.rollouts_every=1",
@@ -43,15 +46,16 @@ def run_to_end(arguments, environment):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def kill_after(arguments, environment, run, lines):
-    """Start a training and kill it as soon as metrics.jsonl holds `lines` lines."""
-    process = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+def kill_after(arguments, environment, run, lines, number=signal.SIGKILL):
+    """Start a training and send it a signal as soon as metrics.jsonl holds `lines` lines. Returns its exit code and what it said on stderr."""
+    process = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
     metrics, deadline = Path(run) / "metrics.jsonl", time.monotonic() + 400
     while not (metrics.exists() and metrics.read_bytes().count(b"\n") >= lines):
         assert process.poll() is None and time.monotonic() < deadline, "the training ended before it could be killed"
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    os.killpg(process.pid, number)
+    said = process.communicate(timeout=100)[1]
+    return process.returncode, said
 
 
 def content(run):
@@ -64,24 +68,42 @@ def content(run):
     return metrics, rollouts, [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
 
 
+def assert_same(got, expected):
+    """What `content` gave for two runs."""
+    assert got[:2] == expected[:2]
+    for one, other in zip(got[2], expected[2], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.fixture(scope="module")
+def whole_sft(world, environment, tmp_path_factory) -> Path:
+    """A run of SFT that was never stopped."""
+    run = tmp_path_factory.mktemp("whole") / "sft"
+    run_to_end(command("sft", run, world, [*SMALL, f"--config.steps={SFT_STEPS}"]), environment)
+    return run
+
+
 @pytest.mark.parametrize(
     ("config", "extra", "steps", "kill"),
-    [("sft", SMALL, 8, 5), ("stage1_shared_first_turn", SMALL_RL, 4, 3)],
+    [("sft", SMALL, SFT_STEPS, 5), ("stage1_shared_first_turn", SMALL_RL, 4, 3)],
     ids=["sft", "rl"],
 )
-def test_killed_and_resumed_training_ends_with_the_same_bits(config, extra, steps, kill, world, environment, tmp_path):
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
+def test_killed_and_resumed_training_ends_with_the_same_bits(config, extra, steps, kill, whole_sft, world, environment, tmp_path):
+    whole, broken = whole_sft if config == "sft" else tmp_path / "whole", tmp_path / "broken"
     extra = [*extra, f"--config.steps={steps}"]
-    run_to_end(command(config, whole, world, extra), environment)
+    if config != "sft":
+        run_to_end(command(config, whole, world, extra), environment)
+    if config == "sft":
+        code, said = kill_after(command(config, broken, world, extra), environment, broken, 2, signal.SIGTERM)
+        done = len((broken / "metrics.jsonl").read_text().splitlines())
+        assert code == 75 and f"train: stopped at step {done} (SIGTERM); its checkpoint is written; the same command goes on" in said
+        assert 2 <= done < kill and (broken / "checkpoints" / str(done)).is_dir()
     kill_after(command(config, broken, world, extra), environment, broken, kill)
     assert len((broken / "metrics.jsonl").read_text().splitlines()) < steps
     again = [*extra, "--config.rollout.offload=True"] if config != "sft" else extra  # which changes no bit
     run_to_end(command(config, broken, world, again), environment)
-    expected, got = content(whole), content(broken)
-    assert got[0] == expected[0] and len(got[0]) == steps
-    assert got[1] == expected[1]
-    for one, other in zip(got[2], expected[2], strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_same(content(broken), content(whole))
+    assert len(content(broken)[0]) == steps
 
 
 def test_four_devices_learn_what_one_device_learns(world, environment, tmp_path):
@@ -96,6 +118,56 @@ def test_four_devices_learn_what_one_device_learns(world, environment, tmp_path)
         assert other["loss/nll"] == pytest.approx(row["loss/nll"], rel=1e-4)
     run_to_end(command("sft", four, world, [*SMALL, "--config.steps=4"]), environment)
     assert len(content(four)[0]) == 4
+
+
+def test_a_second_signal_ends_a_run_at_once():
+    code = "import os, signal, time; from recoder_jax.stopping import StopRequest\nwith StopRequest() as told:\n    os.kill(os.getpid(), 15)\n"
+    code += "    print(told.reached(3), flush=True); os.kill(os.getpid(), 2); time.sleep(60)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+    assert done.returncode == -signal.SIGINT and done.stdout == "SIGTERM\n"
+    assert done.stderr.strip() == "SIGTERM: stops after the running step; once more ends it at once"
+
+
+def test_signals_are_given_back():
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with StopRequest() as told:
+        assert signal.getsignal(signal.SIGTERM) != before[0] and told.reached(1) == ""
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_a_step_that_is_not_finite_stops_the_run_is_kept_and_met_again_or_skipped(world, environment, tmp_path):
+    """A learning rate that no policy survives: the first update is finite, the loss after it is not."""
+    run = tmp_path / "run"
+    arguments = command("sft", run, world, [*SMALL, "--config.steps=3", "--config.checkpoint.every=9", "--config.optimizer.learning_rate=1e30"])
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=300)
+    said = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1 and "Traceback" not in done.stderr and said.startswith("train: step 2 is not finite: the loss is ")
+    kept = [(run / "faults" / f"step_000002.{ending}").read_bytes() for ending in ("json", "npz")]
+    with np.load(io.BytesIO(kept[1])) as batch:
+        assert {"tokens", "weight", "vision.patches"} <= set(batch.files) and batch["tokens"].dtype == np.int32
+    facts = json.loads(kept[0])
+    assert len(facts["charts"]) == 4 and facts["fault"].startswith("the loss is ") and facts["charts"][0] in said
+    assert (run / "checkpoints" / "1").is_dir() and len(RunDirectory.existing(run).read_metrics()) == 1
+    first = content(run)[2]
+    run_to_end([*arguments, "--config.objective.on_nonfinite=skip"], environment)
+    assert [(run / "faults" / f"step_000002.{ending}").read_bytes() for ending in ("json", "npz")] == kept  # the same step again
+    rows = RunDirectory.existing(run).read_metrics()
+    assert [row.get("optimizer/skipped") for row in rows] == [None, 1.0, 1.0]
+    for now, then in zip(content(run)[2], first, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(whole_sft, world, environment, tmp_path, capsys):
+    run, arguments = Path(shutil.copytree(whole_sft, tmp_path / "run")), [*SMALL, f"--config.steps={SFT_STEPS}"]
+    (run / "checkpoints" / "8" / "params" / "manifest.ocdbt").write_bytes(b"garbage")
+    again = subprocess.run(command("sft", run, world, arguments), env=environment, capture_output=True, text=True, timeout=300)
+    assert again.returncode == 0 and f"checkpoint 8 of {run} is damaged (params/manifest.ocdbt has 7 bytes instead of" in again.stderr
+    assert_same(content(run), content(whole_sft))
+    for step in (6, 8):
+        (run / "checkpoints" / str(step) / "_CHECKPOINT_METADATA").unlink()
+    assert train.main(command("sft", run, world, arguments)[3:]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "is sound (step 8: _CHECKPOINT_METADATA" in error and "Traceback" not in error and "\n" not in error
 
 
 def test_a_run_is_not_continued_under_another_config(world, tmp_path, capsys):

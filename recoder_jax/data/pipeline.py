@@ -3,8 +3,8 @@
     batch s = places s*B ... (s+1)*B - 1 of the order (shuffled anew every epoch, epochs joined without a gap)
     process p of n takes the places p, p+n, p+2n, ... of every batch
 
-So the state of a pipeline is one integer, the number of the next batch, and it holds for any number of processes. B is the batch
-size over all processes.
+So the state of a pipeline is one integer, the number of the next batch or of the next place, and it holds for any number of processes.
+B is the batch size over all processes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,6 +30,7 @@ class Pipeline(Generic[T]):
         self.steps = None if epochs is None else epochs * len(source) // batch_size
         if self.steps is not None:
             order = order.slice(slice(0, self.steps * batch_size))
+        self._places, self._process, self._processes = order, process_index, process_count
         self._order = order.slice(slice(process_index, None, process_count))
         self._source = source
         self._share = batch_size // process_count
@@ -39,6 +40,13 @@ class Pipeline(Generic[T]):
         """This process's part of batch number `step` (from 0). Raises IndexError after the last batch."""
         self._check_step(step)
         return [self._source[self._order[place]] for place in range(step * self._share, (step + 1) * self._share)]
+
+    def span(self, start: int, count: int) -> list[T]:
+        """This process's part of the places start ... start + count - 1: start + p, start + p + n, ... for process p of n. batch(s) is
+        span(s * B, B). Raises IndexError beyond the last batch."""
+        if start < 0 or (self.steps is not None and start + count > len(self._places)):
+            raise IndexError(f'places {start} to {start + count - 1} were asked for, but they run from 0 to {"infinity" if self.steps is None else len(self._places) - 1}')
+        return [self._source[self._places[place]] for place in range(start + self._process, start + count, self._processes)]
 
     def iterate(self, start: int = 0, threads: int = 2, prefetch: int = 16) -> Iterator[list[T]]:
         """batch(start), batch(start + 1), ...; `threads` read up to `prefetch` items ahead."""

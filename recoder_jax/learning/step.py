@@ -138,7 +138,8 @@ def target_logprobs(model, x, target, chunk: int):
 
 def update(graphdef, optimizer, state: TrainState, batch: Batch, objective: Objective, shardings: TrainState | None):
     """One optimizer step over all micro-batches; weights are global, so gradients of micro-batches add up. Gradients lie where their
-    parameters lie: left to the compiler, the sum over micro-batches is whole on every device.
+    parameters lie: left to the compiler, the sum over micro-batches is whole on every device. When the objective or the norm of the gradient
+    is not finite, parameters and moments stay as they were.
 
     Returns the state, what is measured, the norm of the gradient, and QUANTILES of the ratio to the sampler's policy.
     """
@@ -162,15 +163,18 @@ def update(graphdef, optimizer, state: TrainState, batch: Batch, objective: Obje
         gradients, measured = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (shapes[1], shapes[0][1][0]))
         (gradients, measured), ratio = jax.lax.scan(accumulate, (placed(gradients), measured), batch)
     changes, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
-    params = optax.apply_updates(state.params, changes)
-    return TrainState(params, optimizer_state, state.step), measured, optax.tree.norm(gradients), jnp.nanquantile(ratio, jnp.array(QUANTILES))
+    params, norm = optax.apply_updates(state.params, changes), optax.tree.norm(gradients)
+    finite = jnp.isfinite(norm) & jnp.isfinite(measured.objective)
+    params, optimizer_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), (params, optimizer_state), (state.params, state.optimizer))
+    return TrainState(params, optimizer_state, state.step), measured, norm, jnp.nanquantile(ratio, jnp.array(QUANTILES))
 
 
 def make_step(graphdef, optimizer, objective: Objective, shardings):
     """The jitted step (state, batch) -> (state, Measured, gradient norm, quantiles): the objective's updates on one batch; read `update`.
 
     The state is donated and keeps `shardings`. Measured is the mean over the updates, but for the gap, which is the sampler's
-    only before the first of them; the norm and the quantiles are the last update's.
+    only before the first of them; the norm and the quantiles are the last update's, the norm not finite if that of any of them is: an update
+    that was left out is met again by the next one on the same batch.
     """
 
     def step(state, batch):

@@ -1,6 +1,7 @@
 """What an update learns from: given responses (SFT) or the policy's own rewarded dialogues (RL), as trees of tokens.
 
-A lesson is a function of (parameters, seed, step), so a resumed run meets the same lessons as one that never stopped.
+A lesson is a function of (parameters, seed, step, start), start being the charts or dialogues of the data order that were consumed before, so
+a resumed run meets the same lessons as one that never stopped.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ from recoder_jax.learning.batch import Tree, split_tree
 from recoder_jax.learning.objective import group_advantages
 from recoder_jax.learning.rarity import Rarity, count, emphasised
 from recoder_jax.rollout.anchors import Anchor, valued
-from recoder_jax.rollout.measure import advantage_metrics, alarms, dialogue_records, rollout_metrics, without_incomplete
+from recoder_jax.rollout.measure import advantage_metrics, alarms, dialogue_records, not_finite, rollout_metrics, without_incomplete
 from recoder_jax.rollout.play import Plan, Player, room_of
 from recoder_jax.rollout.tally import Tally, mean
 from recoder_jax.rollout.trajectory import supervised_tree
@@ -35,13 +36,17 @@ COUNTED = 2048  # most dialogues whose tokens are counted for `objective.rare`
 @dataclasses.dataclass(frozen=True)
 class Lesson:
     """What one update learns from: trees of tokens, metrics of how they came about, dialogues to keep, sentences about what somebody should
-    look at, and when device and host worked."""
+    look at, and when device and host worked. stop: charts (RL) or dialogues (SFT) of the data order consumed after it. charts: their ids.
+    fault: the first reward that is not finite, in words."""
 
     trees: list[Tree]
     metrics: dict[str, float]
+    stop: int
+    charts: tuple[str, ...] = ()
     records: Callable[[], list[DialogueRecord]] | None = None
     alarms: tuple[str, ...] = ()
     spans: Sequence[Span] = ()
+    fault: str | None = None
 
 
 class SupervisedLessons:
@@ -52,7 +57,7 @@ class SupervisedLessons:
         sources = [open_examples(data.dir, *entry.split(":", 1), data.trained_turns) for entry in sets]
         self._pipeline = Pipeline(join(sources), config.batch.size, config.seed)
         self._encoder, self._prompts, self._steps = encoder, Prompts(), config.steps
-        self._limit, self._row_tokens = config.rollout.feedback_tokens, config.batch.row_tokens
+        self._limit, self._row_tokens, self._size = config.rollout.feedback_tokens, config.batch.row_tokens, config.batch.size
         self._difference = config.rollout.difference
         if self._difference:
             check_difference(encoder, self._prompts, self._limit)
@@ -60,19 +65,22 @@ class SupervisedLessons:
         self._rarity = rarity_of(join(sources), encoder) if self._rare else None
         self._pool, self._ahead = ThreadPoolExecutor(1), {}
 
-    def __call__(self, params, step: int) -> Lesson:
-        trees = (self._ahead.pop(step, None) or self._pool.submit(self._trees, step)).result()
+    def __call__(self, params, step: int, start: int) -> Lesson:
+        charts, trees = (self._ahead.pop(start, None) or self._pool.submit(self._batch, start)).result()
+        stop = start + self._size
         if step + 1 < self._steps:
-            self._ahead[step + 1] = self._pool.submit(self._trees, step + 1)
+            self._ahead[stop] = self._pool.submit(self._batch, stop)
         fitting = [tree for tree in trees if tree.size <= self._row_tokens]
         if not fitting:
             raise ValueError(f"no dialogue of batch {step} fits a row of {self._row_tokens} tokens; raise batch.row_tokens")
-        return Lesson(fitting, {"batch/too_long": float(len(trees) - len(fitting))})
+        return Lesson(fitting, {"batch/too_long": float(len(trees) - len(fitting))}, stop, charts)
 
-    def _trees(self, step: int) -> list[Tree]:
-        examples = self._pipeline.batch(step)
+    def _batch(self, start: int) -> tuple[tuple[str, ...], list[Tree]]:
+        """Ids and trees of a batch, those too long for a row included."""
+        examples = self._pipeline.span(start, self._size)
         trees = [example_tree(example, self._encoder, self._prompts, self._limit, self._difference) for example in examples]
-        return [emphasised(tree, self._rarity, self._rare, self._rare_most) for tree in trees] if self._rarity else trees
+        trees = [emphasised(tree, self._rarity, self._rare, self._rare_most) for tree in trees] if self._rarity else trees
+        return tuple(example.chart.id for example in examples), trees
 
 
 def rarity_of(source: Sequence[Example], encoder: Encoder) -> Rarity:
@@ -112,12 +120,13 @@ class RolloutLessons:
                 "raise it, or lower batch.suffixes or rollout.response_tokens"
             )
 
-    def __call__(self, params, step: int) -> Lesson:
-        start = time.perf_counter()
+    def __call__(self, params, step: int, start: int) -> Lesson:
+        began = time.perf_counter()
         player = dataclasses.replace(self._player, reward=self._player.reward.at(step))
         params = self._player.sampler.load(params)
-        groups, times = player.play(params, self._pipeline.batch(step), self._plan, self._config.seed, step)
-        total = time.perf_counter() - start
+        charts = self._pipeline.span(start, self._config.batch.size)
+        groups, times = player.play(params, charts, self._plan, self._config.seed, step)
+        total = time.perf_counter() - began
         rewards, objective = np.array([group.rewards for group in groups]), self._config.objective
         trees = [split_tree(group.tree([0.0] * self._plan.group), self._config.batch.suffixes) for group in groups]
         tally = rollout_metrics(groups, same_program)
@@ -135,5 +144,6 @@ class RolloutLessons:
         metrics["process/compilations"] = float(self._player.sampler.compilations)
         trees = [tree for parts, row in zip(trees, advantages, strict=True) for tree in valued(parts, row)]
         return Lesson(
-            trees, metrics, lambda: dialogue_records(groups, advantages, step + 1, self._run.store_render), tuple(alarms(groups)), times.spans
+            trees, metrics, start + self._config.batch.size, tuple(chart.id for chart in charts),
+            lambda: dialogue_records(groups, advantages, step + 1, self._run.store_render), tuple(alarms(groups)), times.spans, not_finite(groups),
         )

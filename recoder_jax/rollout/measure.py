@@ -115,6 +115,20 @@ def alarms(groups: Sequence[Group]) -> list[str]:
             f"{turn.number}: {turn.execution.tampered}; look at its dialogue"]
 
 
+def not_finite(groups: Sequence[Group]) -> str | None:
+    """The first reward that is no finite number, in words: a part, of which chart and turn; None when all are."""
+    for group in groups:
+        for trajectory in group.trajectories:
+            if np.isfinite(trajectory.reward):
+                continue
+            scored = [(turn.number, part) for turn in trajectory.turns if turn.reward for part in turn.reward.scored]
+            for number, part in scored:
+                if part.score is not None and not np.isfinite(part.score):
+                    return f"reward part {part.name} of chart {group.chart.id} in turn {number} is {part.score}"
+            return f"the reward of chart {group.chart.id} is {trajectory.reward}"
+    return None
+
+
 def correction_metrics(trajectories: Sequence[Trajectory], same_program: Callable[[str, str], bool]) -> Tally:
     """From turn 1 to the last turn, over trajectories whose turn-1 program executes; nothing with one turn or none counted.
     `correction/rewarded` is the share of all trajectories whose last turn has a higher reward than the first."""

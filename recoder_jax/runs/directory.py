@@ -6,6 +6,7 @@
     RUN/rollouts/step_000003.jsonl   the dialogues of step 3, one object a line
     RUN/timelines/step_000003.json   when device and host worked in step 3: intervals in seconds by what was done
     RUN/renders/<hash16>.png      every image once, named by its pixels
+    RUN/faults/step_000003.npz    the batch of a step that was not finite, and its charts in step_000003.json
     RUN/evaluation.json           the last evaluation
     RUN/checkpoints/, RUN/report.html   written by others
 
@@ -202,6 +203,17 @@ class RunDirectory:
 
     def _rollout_path(self, step: int) -> Path:
         return self.rollouts / f'step_{step:06d}.jsonl'
+
+    def write_fault(self, step: int, arrays: dict[str, np.ndarray], facts: dict, process: int = 0) -> Path:
+        """Keeps the batch of a step that went wrong and facts about it beside it, replacing what was there; returns the batch's path.
+        A resume leaves them. process: of several, each keeps its own."""
+        folder, name = self.path / 'faults', f'step_{step:06d}' + (f'_process_{process}' if process else '')
+        folder.mkdir(exist_ok=True)
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        _write_atomically(folder / f'{name}.npz', buffer.getvalue())
+        _write_atomically(folder / f'{name}.json', _json_document(facts, 'what is known of a fault'))
+        return folder / f'{name}.npz'
 
     # ------------------------------------------------------------------ resume
 
