@@ -102,6 +102,7 @@ def add_rollout(config: ml_collections.ConfigDict) -> None:
     config.rollout.charts = 16  # charts played side by side; others wait for a place
     config.rollout.lanes = 8  # prompts or feedbacks read in one call; both are rounded up to a multiple of the mesh's data * fsdp
     config.rollout.chunk = 16  # tokens decoded between two looks at who has ended and who can go on
+    config.rollout.refills = 0  # DAPO: groups whose rewards are all equal are left out and charts that follow played for them, at most so many times
     config.rollout.offload = False  # the optimizer's moments lie in the host's memory while dialogues are sampled
     config.rollout.stop_at_fence = False  # cut a response where its python block is closed, in evaluation too
     config.rollout.difference = False  # feedback shows, beside the render, where it differs from the target; in SFT and evaluation too

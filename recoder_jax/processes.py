@@ -1,4 +1,9 @@
-"""What the processes of a run decide together. In a run of one process nothing is sent."""
+"""What the processes of a run tell each other. In a run of one process nothing is sent.
+
+All processes call these functions in the same order; none goes on before all have called.
+"""
+
+import json
 
 import jax
 import numpy as np
@@ -6,15 +11,22 @@ from jax.experimental import multihost_utils
 
 
 def agreed(flag: bool) -> bool:
-    """Whether `flag` holds in any process; every process gets the same answer, and none goes on before all have asked."""
-    if jax.process_count() == 1:
-        return bool(flag)
-    return bool(np.any(multihost_utils.process_allgather(np.asarray(bool(flag)))))
+    """Whether `flag` holds in any process; every process gets the same answer."""
+    return any(gathered(bool(flag)))
 
 
 def of_first(value: float) -> float:
     """The value of process 0."""
+    return gathered(float(value))[0]
+
+
+def gathered(value) -> list:
+    """What JSON can carry, from every process, in their order."""
     if jax.process_count() == 1:
-        return float(value)
-    halves = np.array([value], np.float64).view(np.uint32)  # jax would round a float64 to float32
-    return float(np.asarray(multihost_utils.broadcast_one_to_all(halves), np.uint32).view(np.float64)[0])
+        return [value]
+    text = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    sizes = multihost_utils.process_allgather(np.array([len(text)], np.int32)).ravel()
+    padded = np.zeros(1 << int(sizes.max() - 1).bit_length(), np.uint8)  # powers of two, so that few lengths are compiled
+    padded[: len(text)] = text
+    rows = multihost_utils.process_allgather(padded).reshape(len(sizes), -1)
+    return [json.loads(bytes(row[:size])) for row, size in zip(rows, sizes, strict=True)]

@@ -22,7 +22,7 @@ POSITIVE = (
 )
 NOT_NEGATIVE = (
     "objective.truncate", "objective.kl", "objective.kl_first_turn", "objective.rare", "rollout.overlong_tokens", "rollout.overlong_penalty",
-    "checkpoint.minutes", "checkpoint.keep_every", "optimizer.warmup", "optimizer.weight_decay", "rollout.temperature", "evaluation.temperature",
+    "rollout.refills", "checkpoint.minutes", "checkpoint.keep_every", "optimizer.warmup", "optimizer.weight_decay", "rollout.temperature", "evaluation.temperature",
     *(f"reward.{prefix}{name}" for prefix in ("", "ramp_") for name in ("alpha", "beta", "similarity", "textual", "executed")),
     "reward.ramp_steps", "reward.textual_chart_types", "reward.textual_layout", "reward.textual_texts", "reward.textual_data",
 )
@@ -167,6 +167,8 @@ def validate_rollout(config: ml_collections.ConfigDict) -> None:
     check(rollout.branching == "one" or rollout.branch_turn < rollout.turns,
           f"rollout.branching is 'each' but rollout.branch_turn is the last of {rollout.turns} turns, the only one to branch at; lower it, raise "
           "rollout.turns or choose one")
+    check(rollout.refills == 0 or config.objective.kl_in == "loss" or config.objective.kl == config.objective.kl_first_turn == 0,
+          f"rollout.refills is {rollout.refills}, but KL in the reward makes no two rewards equal; set objective.kl_in to loss or refills to 0")
     check(rollout.overlong_tokens <= rollout.response_tokens,
           f"rollout.overlong_tokens is {rollout.overlong_tokens}, above rollout.response_tokens = {rollout.response_tokens}; lower it")
     check(rollout.temperature == 1,

@@ -73,7 +73,7 @@ def test_three_turns_and_branching_at_each_of_them(world, tmp_path, capsys):
 def test_differences_reach_corrections_rollouts_evaluation_and_the_door(world, tmp_path, capsys, monkeypatch):
     first, second = tmp_path / "corrections", tmp_path / "rl"
     config = load("configs/beyond/difference_feedback.py", [f"--config.data.dir={world}", "--config.data.mixed_with=chart_world:train[:8]"])
-    trees = SupervisedLessons(config, factory.policy_of(config).encoder)(None, 0).trees
+    trees = SupervisedLessons(config, factory.policy_of(config).encoder)(None, 0, 0).trees
     assert {len(tree.prefix.images) for tree in trees} >= {1, 3} and max(tree.size for tree in trees) <= config.batch.row_tokens
     trained("difference_feedback.py", first, world, [*SMALL, "--config.batch.size=4", "--config.data.mixed_with=chart_world:train[:8]"])
     trained("difference_feedback.py:rl", second, world, [*SMALL_RL, "--config.batch.row_tokens=800", f"--config.init={first}"])

@@ -108,7 +108,7 @@ def test_without_rarity_or_with_equal_emphasis_the_batch_is_that_of_before(encod
 
 def test_lessons_weigh_values_and_words_over_what_every_program_has(encoder, world):
     config = load("configs/beyond/rare_tokens.py", [f"--config.data.dir={world}", "--config.batch.size=8"])
-    tree = SupervisedLessons(config, encoder)(None, 0).trees[0]
+    tree = SupervisedLessons(config, encoder)(None, 0, 0).trees[0]
     ids, emphasis = tree.prefix.ids[tree.prefix.trained], tree.prefix.emphasis[tree.prefix.trained]
     words = [encoder.decode([token]) for token in ids]
     assert emphasis[0] == 1 and emphasis.max() > 3 and (tree.prefix.emphasis[~tree.prefix.trained] == 1).all()
@@ -117,7 +117,7 @@ def test_lessons_weigh_values_and_words_over_what_every_program_has(encoder, wor
     frame = emphasis[(at >= begin) & (at < begin + len("import matplotlib"))]
     assert (frame[1:] == 1).all() and frame.mean() < emphasis.mean()
     config.objective.rare = 0.0
-    plain = SupervisedLessons(config, encoder)(None, 0).trees[0]
+    plain = SupervisedLessons(config, encoder)(None, 0, 0).trees[0]
     assert plain.prefix.emphasis is None and np.array_equal(plain.prefix.ids, tree.prefix.ids)
 
 

@@ -23,7 +23,7 @@ from recoder_jax.rewards.mixture import Mixture, Ramp
 from recoder_jax.rollout.lessons import RolloutLessons
 from recoder_jax.rollout.measure import alarms, dialogue_records, not_finite, rollout_metrics
 from recoder_jax.rollout.host import Speaker
-from recoder_jax.rollout.play import Plan, Player, Slots, room_of
+from recoder_jax.rollout.play import Place, Plan, Player, Slots, room_of
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.runs.records import DialogueRecord
 from recoder_jax.sampling.functions import Sampler
@@ -364,3 +364,48 @@ def test_a_reward_that_is_not_finite_is_named_by_part_chart_and_turn(groups):
 
 def test_pieces_join():
     assert len(Tokens(np.arange(3)) + Tokens(np.arange(2))) == 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Graded(Player):
+    """A player whose groups are rewarded by their number in the step: all alike, or apart. seen: numbers of each call."""
+
+    apart: tuple[int, ...] = ()
+    seen: list = dataclasses.field(default_factory=list)
+
+    def play(self, params, charts, plan, seed, step, place):
+        self.seen.append(list(place.numbers))
+        groups, times = super().play(params, charts, plan, seed, step, place=place)
+        graded = []
+        for number, group in zip(place.numbers, groups, strict=True):
+            rewards = np.arange(plan.group) / plan.group if number in self.apart else np.full(plan.group, 0.5)
+            trajectories = tuple(dataclasses.replace(t, reward=float(r)) for t, r in zip(group.trajectories, rewards, strict=True))
+            graded.append(dataclasses.replace(group, trajectories=trajectories))
+        return graded, times
+
+
+@pytest.mark.parametrize(("refills", "apart", "seen", "used"), [
+    (3, (2, 4), [[0, 1], [2, 3], [4]], 2), (1, (2, 4), [[0, 1], [2, 3]], 1), (2, (), [[0, 1], [2, 3], [4, 5]], 6), (0, (1,), [[0, 1]], 2),
+])
+def test_groups_without_spread_are_refilled_from_the_charts_that_follow(refills, apart, seen, used, policy, player, world, tmp_path):
+    """Only groups with spread are trained, at most `rollout.refills` rounds are played for them, and the next step starts behind what was
+    played; where no group has spread, all are kept."""
+    config = load("configs/tiny/msrl_stage1.py", [
+        f"--config.data.dir={world}", "--config.batch.size=2", "--config.rollout.charts=2", f"--config.rollout.refills={refills}",
+    ])
+    plan = dataclasses.replace(PLAN, turns=1, branch_turn=1, group=2)
+    graded = Graded(**{f.name: getattr(player, f.name) for f in dataclasses.fields(player)}, apart=apart)
+    lessons = RolloutLessons(config, graded, plan, RunDirectory(tmp_path))
+    lesson = lessons(policy.params, 3, 7)
+    played = sum(map(len, seen))
+    assert graded.seen == seen and lesson.stop == 7 + played and len(lesson.trees) == used
+    assert (lesson.metrics["rollout/played"], lesson.metrics["rollout/used"]) == (played, used)
+    assert lesson.charts == tuple(chart.id for chart in lessons._pipeline.span(7, played)) and len(lesson.records()) == 2 * played
+    assert sum(any(tree.advantages) for tree in lesson.trees) == len([n for n in apart if n < played])
+
+
+def test_what_a_chart_says_depends_on_its_number_not_on_who_is_played_with_it(policy, player):
+    whole = player.play(policy.params, charts(3), PLAN, 0, 5)[0]
+    alone = player.play(policy.params, charts(3)[2:], PLAN, 0, 5, place=Place([2], 3, 3))[0]
+    said = [[[turn.tokens.tolist() for turn in t.turns] for t in group.trajectories] for group in (whole[2], alone[0])]
+    assert said[0] == said[1]

@@ -167,7 +167,7 @@ def assign_rows(sizes: Sequence[int], shape: Shape) -> list[list[int]]:
 
     A is `shape.micro_batches`, or as many as it takes. Raises ValueError for a tree that is longer than a row.
     """
-    if max(sizes) > shape.row_tokens:
+    if max(sizes, default=0) > shape.row_tokens:
         raise ValueError(f"a tree of {max(sizes)} tokens does not fit a row of {shape.row_tokens}; raise batch.row_tokens or shorten responses")
     parts = shape.micro_batches
     while (rows := _fill(sizes, parts * shape.rows, shape.row_tokens)) is None:

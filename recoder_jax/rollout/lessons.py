@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -21,16 +22,18 @@ from recoder_jax.dialogue.turns import Prompts, opening
 from recoder_jax.learning.batch import Tree, split_tree
 from recoder_jax.learning.objective import group_advantages
 from recoder_jax.learning.rarity import Rarity, count, emphasised
+from recoder_jax.processes import gathered
 from recoder_jax.rollout.anchors import Anchor, valued
 from recoder_jax.rollout.measure import advantage_metrics, alarms, dialogue_records, not_finite, rollout_metrics, without_incomplete
-from recoder_jax.rollout.play import Plan, Player, room_of
+from recoder_jax.rollout.play import Place, Plan, Player, Times, room_of
 from recoder_jax.rollout.tally import Tally, mean
-from recoder_jax.rollout.trajectory import supervised_tree
+from recoder_jax.rollout.trajectory import Group, supervised_tree
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.runs.records import DialogueRecord
 from recoder_jax.sampling.timeline import Span
 
 COUNTED = 2048  # most dialogues whose tokens are counted for `objective.rare`
+EQUAL = 1e-9  # rewards of a group that lie no farther apart say nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +58,7 @@ class SupervisedLessons:
     def __init__(self, config: ConfigDict, encoder: Encoder):
         data, sets = config.data, [f"{config.data.name}:{config.data.split}", *filter(None, config.data.mixed_with.split(","))]
         sources = [open_examples(data.dir, *entry.split(":", 1), data.trained_turns) for entry in sets]
-        self._pipeline = Pipeline(join(sources), config.batch.size, config.seed)
+        self._pipeline = Pipeline(join(sources), config.batch.size, config.seed, jax.process_index(), jax.process_count())
         self._encoder, self._prompts, self._steps = encoder, Prompts(), config.steps
         self._limit, self._row_tokens, self._size = config.rollout.feedback_tokens, config.batch.row_tokens, config.batch.size
         self._difference = config.rollout.difference
@@ -102,12 +105,22 @@ def example_tree(example: Example, encoder: Encoder, prompts: Prompts, limit: in
     return supervised_tree(encoder.prompt(opening(example.chart.image, prompts)), parts)
 
 
+@dataclasses.dataclass(frozen=True)
+class Played:
+    """Groups of a step. useful: those an update learns from. times: of all rounds. consumed: charts of the data order, over all processes."""
+
+    groups: list[Group]
+    useful: list[Group]
+    times: Times
+    consumed: int
+
+
 class RolloutLessons:
     """The policy's own dialogues, rewarded. room: what their cache holds, at the longest. anchor: KL to a reference, where it has a weight."""
 
     def __init__(self, config: ConfigDict, player: Player, plan: Plan, run: RunDirectory, anchor: Anchor | None = None):
         source = open_charts(config.data.dir, config.data.name, config.data.split, config.data.keep)
-        self._pipeline = Pipeline(source, config.batch.size, config.seed)
+        self._pipeline = Pipeline(source, config.batch.size, config.seed, jax.process_index(), jax.process_count())
         self._config, self._player, self._run, self._plan, self._anchor = config, player, run, plan, anchor
         if plan.difference:
             check_difference(player.encoder, player.prompts, plan.feedback_tokens)
@@ -121,29 +134,49 @@ class RolloutLessons:
             )
 
     def __call__(self, params, step: int, start: int) -> Lesson:
-        began = time.perf_counter()
-        player = dataclasses.replace(self._player, reward=self._player.reward.at(step))
-        params = self._player.sampler.load(params)
-        charts = self._pipeline.span(start, self._config.batch.size)
-        groups, times = player.play(params, charts, self._plan, self._config.seed, step)
-        total = time.perf_counter() - began
-        rewards, objective = np.array([group.rewards for group in groups]), self._config.objective
-        trees = [split_tree(group.tree([0.0] * self._plan.group), self._config.batch.suffixes) for group in groups]
-        tally = rollout_metrics(groups, same_program)
+        began, objective = time.perf_counter(), self._config.objective
+        played = self._play(params, step, start)
+        groups, total = played.groups, time.perf_counter() - began
+        rewards = np.array([group.rewards for group in groups]).reshape(-1, self._plan.group)
+        trees = [split_tree(group.tree([0.0] * self._plan.group), self._config.batch.suffixes) for group in played.useful]
+        tally = rollout_metrics(groups, same_program) + Tally(sums={"rollout/played": len(groups), "rollout/used": len(trees)})
         if self._anchor:
-            trees = self._anchor.tied(groups, trees)
-            if self._anchor.in_reward:
+            trees = self._anchor.tied(played.useful, trees)
+            if self._anchor.in_reward:  # then every group is useful
                 penalties = self._anchor.penalties(trees)
                 rewards, tally = rewards - penalties, tally + Tally(means={"reward/kl": mean(penalties.ravel())})
         advantages = np.asarray(group_advantages(rewards, objective.normalize_std, objective.baseline))
         if self._config.reward.on_missing == "drop_group":
             advantages, dropped = without_incomplete(groups, advantages)
             tally += dropped
-        metrics = (tally + advantage_metrics(advantages)).values()
-        metrics |= times.metrics() | {"time/rollout": total, "throughput/sampled_tokens_per_s": metrics["sampling/tokens"] / total}
+        tally = sum((Tally.of(plain) for plain in gathered(dataclasses.asdict(tally + advantage_metrics(advantages)))), Tally())
+        metrics = tally.values() | played.times.metrics() | {"time/rollout": total}
+        metrics["throughput/sampled_tokens_per_s"] = metrics["sampling/tokens"] / total
         metrics["process/compilations"] = float(self._player.sampler.compilations)
-        trees = [tree for parts, row in zip(trees, advantages, strict=True) for tree in valued(parts, row)]
+        rows = [row for group, row in zip(groups, advantages, strict=True) if any(group is one for one in played.useful)]
         return Lesson(
-            trees, metrics, start + self._config.batch.size, tuple(chart.id for chart in charts),
-            lambda: dialogue_records(groups, advantages, step + 1, self._run.store_render), tuple(alarms(groups)), times.spans, not_finite(groups),
+            [tree for parts, row in zip(trees, rows, strict=True) for tree in valued(parts, row)], metrics, start + played.consumed,
+            tuple(group.chart.id for group in groups), lambda: dialogue_records(groups, advantages, step + 1, self._run.store_render),
+            tuple(alarms(groups)), played.times.spans, not_finite(groups),
         )
+
+    def _play(self, params, step: int, start: int) -> "Played":
+        """The charts of a step, and with `rollout.refills` those that follow them in the place of groups whose rewards are all equal, as far as
+        that many rounds give them: dynamic sampling, DAPO (arXiv 2503.14476, section 3.2). Each round plays as many charts as are missing."""
+        wanted, refills = self._config.batch.size, self._config.rollout.refills
+        player = dataclasses.replace(self._player, reward=self._player.reward.at(step))
+        params = self._player.sampler.load(params)
+        groups, times, consumed, missing = [], Times([], 0), 0, wanted
+        for _ in range(1 + refills):
+            charts = self._pipeline.span(start + consumed, missing)
+            numbers = range(consumed + jax.process_index(), consumed + missing, jax.process_count())
+            if charts:
+                place = Place(numbers, wanted, -(-wanted // jax.process_count()))
+                more, spent = player.play(params, charts, self._plan, self._config.seed, step, place=place)
+                groups, times = groups + more, times + spent
+            consumed += missing
+            useful = [group for group in groups if np.ptp(group.rewards) > EQUAL] if refills else groups
+            missing = wanted - sum(gathered(len(useful)))
+            if missing <= 0:
+                break
+        return Played(groups, useful if missing < wanted else groups, times, consumed)

@@ -13,7 +13,7 @@ A row that waits for a slow program delays only itself. Groups come back in the 
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from recoder_jax.charts.chart import Chart
 from recoder_jax.charts.goldens import Goldens
@@ -92,11 +92,29 @@ class Slots:
 
 
 @dataclasses.dataclass(frozen=True)
+class Place:
+    """Which charts of a step are played together. numbers: of each in the step, from 0; they decide what is said. charts: of the step before
+    any are refilled, over all processes. most: charts that this process ever plays together, which is what the cache has room for."""
+
+    numbers: Sequence[int]
+    charts: int
+    most: int
+
+    @classmethod
+    def alone(cls, count: int) -> "Place":
+        """All charts of a step."""
+        return cls(range(count), count, count)
+
+
+@dataclasses.dataclass(frozen=True)
 class Times:
     """What went on in a rollout. programs: given to the sandbox."""
 
     spans: list[Span]
     programs: int
+
+    def __add__(self, other: "Times") -> "Times":
+        return Times([*self.spans, *other.spans], self.programs + other.programs)
 
     def metrics(self) -> dict[str, float]:
         """Seconds in which the device worked, a program ran, the judge had a question; and the share of the host's that lay behind the
@@ -125,30 +143,32 @@ class Player:
 
     def play(
         self, params, charts: Sequence[Chart], plan: Plan, seed: int, step: int, controls: Controls | None = None,
-        done: Callable[[], None] = lambda: None,
+        done: Callable[[], None] = lambda: None, place: Place | None = None,
     ) -> tuple[list[Group], Times]:
         """Play all turns over all charts, with the parameters that `sampler.load` made; what a row says is a function of (seed, step, chart,
-        branch, turn), chart being the index in `charts`.
+        branch, turn), chart being its number in the step.
 
-        controls: of sampling, by default of `plan.temperature`. done: called whenever a chart's dialogues have ended.
+        controls: of sampling, by default of `plan.temperature`. done: called whenever a chart's dialogues have ended. place: of the charts in
+        the step, by default all of it.
         """
+        place = Place.alone(len(charts)) if place is None else place
         controls = Controls(temperature=plan.temperature) if controls is None else controls
         if plan.difference:
             check_difference(self.encoder, self.prompts, plan.feedback_tokens)
         prompts = [self.encoder.prompt(opening(chart.image, self.prompts)) for chart in charts]
         longest = max(self.longest_prompt(prompt) for prompt in prompts)
-        room, timeline = room_of(self.sampler, self.slots, plan, longest, len(charts), controls), Timeline()
+        room, timeline = room_of(self.sampler, self.slots, plan, longest, place.most, controls), Timeline()
         engine = Engine(self.sampler, params, room, timeline)
         requests = [
-            Request(prompt, (seed, step, index), plan.response_tokens, plan.group, plan.branch_turn_of(step, index, len(charts)) - 1, controls)
-            for index, prompt in enumerate(prompts)
+            Request(prompt, (seed, step, number), plan.response_tokens, plan.group, plan.branch_turn_of(step, number, place.charts) - 1, controls)
+            for number, prompt in zip(place.numbers, prompts, strict=True)
         ]  # fmt: skip
         speaker = Speaker(self.encoder, self.prompts, plan.turns, plan.feedback_tokens, plan.difference)
         with Host(speaker, self.sandbox, self.reward, self.goldens, timeline) as host:
             for request, chart in zip(requests, charts, strict=True):
                 engine.submit(request)
                 host.meet(chart)
-            run(engine, host, charts, plan, Fences(self.encoder) if plan.stop_at_fence else None, done)
+            run(engine, host, dict(zip(place.numbers, charts, strict=True)), plan, Fences(self.encoder) if plan.stop_at_fence else None, done)
             del engine  # its cache need not lie beside that of a judge in this process
             turns = host.finish()
         groups = [self._group(chart, request, turns, plan) for chart, request in zip(charts, requests, strict=True)]
@@ -192,9 +212,9 @@ def room_of(sampler: Sampler, slots: Slots, plan: Plan, prompt: int, charts: int
     )  # fmt: skip
 
 
-def run(engine: Engine, host: Host, charts: Sequence[Chart], plan: Plan, fences: Fences | None, done: Callable[[], None]) -> None:
-    """Until every row of every chart has said its last turn and its program has ended."""
-    left = {index: plan.group for index in range(len(charts))}
+def run(engine: Engine, host: Host, charts: Mapping[int, Chart], plan: Plan, fences: Fences | None, done: Callable[[], None]) -> None:
+    """Until every row of every chart, by its number, has said its last turn and its program has ended."""
+    left = dict.fromkeys(charts, plan.group)
     while left:
         ended = engine.step(hold=host.behind)
         for said in fences.cut(engine, ended) if fences else ended:

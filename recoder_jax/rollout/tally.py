@@ -54,6 +54,11 @@ class Tally:
             _merged(self.spreads, other.spreads, lambda a, b: a + b),
         )  # fmt: skip
 
+    @classmethod
+    def of(cls, plain: Mapping[str, Mapping]) -> "Tally":
+        """The tally that `dataclasses.asdict` made plain, perhaps by way of JSON."""
+        return cls(**{**plain, "spreads": {name: Spread(**spread) for name, spread in plain["spreads"].items()}})
+
     def values(self) -> dict[str, float]:
         """The metrics. A mean over nothing and a spread of fewer than two values are left out."""
         found = {name: total / weight for name, (total, weight) in self.means.items() if weight}
