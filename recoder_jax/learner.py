@@ -11,10 +11,11 @@ import optax
 from ml_collections import ConfigDict
 
 from recoder_jax import factory
-from recoder_jax.learning.batch import Batch, Shape, Tree, layout, pack, token_weights, unpack
+from recoder_jax.learning.batch import Batch, Counts, Layout, Shape, Tree, counts_of, layout, pack, token_weights, unpack
 from recoder_jax.learning.objective import Clip
 from recoder_jax.learning.reference import load_reference, save_reference
-from recoder_jax.learning.step import QUANTILES, Measured, Objective, TrainState, make_optimizer, make_scorer, make_step, place
+from recoder_jax.learning.step import QUANTILES, Measured, Objective, TrainState, make_optimizer, make_scorer, make_step, own_rows, place
+from recoder_jax.processes import gathered
 from recoder_jax.rollout.anchors import Anchor
 
 
@@ -50,15 +51,39 @@ def check_rows(config: ConfigDict, mesh: jax.sharding.Mesh) -> None:
     share = mesh.shape["data"] * mesh.shape["fsdp"]
     if config.batch.rows % share:
         raise ValueError(f"batch.rows is {config.batch.rows}, not a multiple of the {share} devices of the mesh's data and fsdp axes; change one")
+    if config.batch.size % jax.process_count():
+        raise ValueError(f"batch.size is {config.batch.size}, which {jax.process_count()} processes cannot share evenly; make it a multiple of that")
+    if config.judge.policy and jax.process_count() > 1:
+        raise ValueError("judge.policy runs a judge in one process, and there are several; start a server and give judge.base_url")
 
 
-def pack_trees(trees: Sequence[Tree], config: ConfigDict, image_id: int) -> Batch:
-    """The packed batch of an update, with weights from counts over all of it."""
-    return pack(trees, token_weights(trees, config.objective.aggregation, config.objective.constant), shape_of(config), image_id)
+@dataclasses.dataclass(frozen=True)
+class Packed:
+    """What an update takes. local: the arrays of this process's trees. where: they lie in it. padding: share of the tokens of all rows, over
+    all processes, that belong to no tree."""
+
+    local: Batch
+    where: Layout
+    padding: float
+
+
+def packed(trees: Sequence[Tree], config: ConfigDict, mesh: jax.sharding.Mesh, image_id: int) -> Packed:
+    """This process's share of a batch, in sizes that all processes agree on and with weights from counts over all of it. All of them call it."""
+    processes, shape = jax.process_count(), shape_of(config)
+    shape = dataclasses.replace(shape, rows=shape.rows // processes)
+    where = layout(trees, shape)
+    told = gathered([where.sizes, dataclasses.astuple(counts_of(trees))])
+    parts, trained, images, windows = map(max, *[sizes for sizes, _ in told], where.sizes)
+    own = mesh.shape["data"] * mesh.shape["fsdp"] // processes if processes > 1 else 1
+    where = where.grown((parts, trained, -(-images // own) * own, windows))  # or images would not lie over the devices of all processes
+    counts = sum((Counts(*counts) for _, counts in told), Counts())
+    weights = token_weights(trees, config.objective.aggregation, config.objective.constant, counts)
+    local = pack(trees, weights, shape, image_id, where, jax.process_index())
+    return Packed(local, where, 1 - counts.size / (local.tokens.size * processes))
 
 
 def shape_of(config: ConfigDict) -> Shape:
-    """The padded sizes of an update's batch."""
+    """The padded sizes of an update's batch, over all processes."""
     sizes = config.batch
     return Shape(sizes.micro_batches, sizes.rows, sizes.row_tokens, sizes.least_trained, sizes.least_images, sizes.least_windows)
 
@@ -91,7 +116,7 @@ class Reference:
 
     def __init__(self, config: ConfigDict, policy: factory.Policy, mesh: jax.sharding.Mesh, run: Path):
         self._config, self._policy, self._mesh = config, policy, mesh
-        self._score = make_scorer(policy.graphdef, objective_of(config))
+        self._score = make_scorer(policy.graphdef, objective_of(config), mesh)
         abstract = policy.abstract(mesh)
         held = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, config.model.dtype, sharding=x.sharding), abstract)
         self._params = load_reference(run, held)
@@ -102,8 +127,9 @@ class Reference:
 
     def __call__(self, trees: Sequence[Tree]) -> list[list[np.ndarray]]:
         """Its log probability of each trained token: float32 [n] for each strand of each tree, 0 on other tokens."""
-        batch = place(pack_trees(trees, self._config, self._policy.config.image_id), self._mesh)
-        return unpack(np.asarray(self._score(self._params, batch)), trees, layout(trees, shape_of(self._config)))
+        batch = packed(trees, self._config, self._mesh, self._policy.config.image_id)
+        scores = self._score(self._params, place(batch.local, self._mesh))
+        return unpack(own_rows(scores, self._mesh), trees, batch.where)
 
 
 def update_metrics(config: ConfigDict, measured: Measured, gradient_norm, quantiles, rate: float) -> dict[str, float]:
@@ -123,8 +149,3 @@ def update_metrics(config: ConfigDict, measured: Measured, gradient_norm, quanti
         metrics |= {f"loss/ratio_q{100 * share:.0f}": float(value) for share, value in zip(QUANTILES, quantiles, strict=True)}
         metrics |= {"loss/kl": sums["kl"] / tokens} if has_reference(config) else {}
     return metrics
-
-
-def padding_share(batch: Batch, trees: Sequence[Tree]) -> float:
-    """Share of the tokens of all rows that belong to no tree."""
-    return 1 - sum(tree.size for tree in trees) / batch.tokens.size

@@ -10,6 +10,26 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 
+PATIENCE = 60  # seconds without a sign of life after which a process counts as dead
+
+
+def join(coordinator: str | None, processes: int | None, process: int | None) -> None:
+    """Make this one of several processes. coordinator: 'auto' asks the cluster (TPU slices, Slurm, Kubernetes), or the address where process 0
+    listens; then their count and this one's number.
+
+    When one of them dies the others end too, at the latest after PATIENCE seconds. Raises ValueError for arguments that do not belong together.
+    """
+    if coordinator == "auto":
+        if processes is not None or process is not None:
+            raise ValueError("--coordinator=auto asks the cluster for --processes and --process; leave them out")
+        return jax.distributed.initialize(heartbeat_timeout_seconds=PATIENCE)
+    if not coordinator or processes is None or process is None:
+        raise ValueError("one of several processes needs --coordinator, --processes and --process; give all three, or --coordinator=auto")
+    if ":" not in coordinator or not 0 <= process < processes:
+        raise ValueError(f"process {process} of {processes} at {coordinator!r} does not exist; give HOST:PORT and a number from 0 to {processes - 1}")
+    jax.distributed.initialize(coordinator, processes, process, heartbeat_timeout_seconds=PATIENCE)
+
+
 def agreed(flag: bool) -> bool:
     """Whether `flag` holds in any process; every process gets the same answer."""
     return any(gathered(bool(flag)))

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import jax
+import numpy as np
 from flax import nnx
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -55,7 +56,38 @@ def make_mesh(
             'choose sizes whose product is that number.'
         )
     types = (AxisType.Auto,) * len(AXES)
-    return jax.make_mesh(tuple(sizes), AXES, axis_types=types, devices=devices)
+    mesh = jax.make_mesh(tuple(sizes), AXES, axis_types=types, devices=devices)
+    if len({device.process_index for device in devices}) == 1:
+        return mesh
+    return Mesh(by_process(mesh.devices), AXES, axis_types=types)
+
+
+def by_process(devices: np.ndarray) -> np.ndarray:
+    """The devices of a mesh over several processes with the rows of each process, [data * fsdp, tensor * sequence], one behind the other in the
+    order of processes, as batches of processes lie in the global one.
+
+    Raises:
+      ValueError: a row that several processes share.
+    """
+    rows = devices.reshape(devices.shape[0] * devices.shape[1], -1)
+    owners = [sorted({device.process_index for device in row}) for row in rows]
+    split = next((owner for owner in owners if len(owner) > 1), None)
+    if split is not None:
+        raise ValueError(
+            f'The tensor and sequence axes, {rows.shape[1]} devices, lie over processes {split[0]} and {split[1]}, each of which plays dialogues of '
+            'its own; choose tensor and sequence sizes whose product divides the devices of one process.'
+        )
+    order = sorted(range(len(rows)), key=lambda row: owners[row])
+    return rows[order].reshape(devices.shape)
+
+
+def own_mesh(mesh: Mesh) -> Mesh:
+    """The part of a mesh on the devices of this process: all of it where there is one process."""
+    if jax.process_count() == 1:
+        return mesh
+    rows = mesh.devices.reshape(-1, *mesh.devices.shape[2:])
+    mine = [row for row in rows if row.flat[0].process_index == jax.process_index()]
+    return Mesh(np.stack(mine)[:, None], AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def spec(axes: Sequence[str | None], table: dict[str, tuple[str, ...]] | None = None) -> PartitionSpec:

@@ -24,12 +24,12 @@ from recoder_jax import factory
 from recoder_jax.configuration import load
 from recoder_jax.doors import door
 from recoder_jax.faults import fault_of, keep_fault, stop_before
-from recoder_jax.learner import Learner, anchor_of, check_rows, has_reference, learner_of, pack_trees, padding_share, update_metrics
+from recoder_jax.learner import Learner, anchor_of, check_rows, has_reference, learner_of, packed, update_metrics
 from recoder_jax.learning.batch import Batch
 from recoder_jax.learning.checkpoint import Checkpoints, Position, Retention
 from recoder_jax.learning.step import TrainState, initial_state, moments_in, place
-from recoder_jax.processes import agreed
-from recoder_jax.rollout.lessons import Lesson, RolloutLessons, SupervisedLessons
+from recoder_jax.processes import agreed, join
+from recoder_jax.rollout.lessons import Lesson, RolloutLessons, SupervisedLessons, all_records
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.runs.report import flatten
 from recoder_jax.runs.trackers import check_installed
@@ -54,9 +54,9 @@ def train(config: ConfigDict, workdir: str) -> None:
             check_same_run(config, run.read_config())
         policy = factory.policy_of(config)
         where = f"resumes at step {start}" if start else "starts"
-        print(f"{config.name}: {policy.config.parameters() / 1e6:.2f} M parameters, {config.steps} steps, {where}, in {workdir}", flush=True)
+        say(f"{config.name}: {policy.config.parameters() / 1e6:.2f} M parameters, {config.steps} steps, {where}, in {workdir}")
         if start >= config.steps:
-            print(f"{config.name}: done already; choose another --workdir or raise --config.steps to go on", flush=True)
+            say(f"{config.name}: done already; choose another --workdir or raise --config.steps to go on")
             return
         if rl:
             lessons = rollout_lessons(config, policy, mesh, run, stack)
@@ -69,15 +69,17 @@ def train(config: ConfigDict, workdir: str) -> None:
         else:
             state = initial_state(factory.initial_params(config, policy, mesh), learner.optimizer, learner.placed)
             position = Position(0, config.seed, 0)
-        run.write_config(config.to_dict() | {"versions": versions()})
-        run.rewind(start)
-        watch = stack.enter_context(Watch(run, config))
+        watch = None
+        if first():
+            run.write_config(config.to_dict() | {"versions": versions()})
+            run.rewind(start)
+            watch = stack.enter_context(Watch(run, config))
         walk(Parts(config, run, mesh, policy, learner, lessons, checkpoints, told, watch), state, position)
 
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """What the steps of a run are made with."""
+    """What the steps of a run are made with. watch: in the first process, which writes what all of them measured."""
 
     config: ConfigDict
     run: RunDirectory
@@ -87,7 +89,7 @@ class Parts:
     lessons: Callable
     checkpoints: Checkpoints
     told: StopRequest
-    watch: Watch
+    watch: Watch | None
 
 
 def walk(parts: Parts, state: TrainState, position: Position) -> None:
@@ -96,28 +98,29 @@ def walk(parts: Parts, state: TrainState, position: Position) -> None:
     rl, saver = config.kind == "rl", Saver(config, parts.checkpoints)
     if reason := parts.told.reached(start):
         leave(start, reason, saved=start > 0)
-    with tqdm(range(start, config.steps), initial=start, total=config.steps, desc=config.name, unit="step", mininterval=1.0) as progress:
+    steps = range(start, config.steps)
+    with tqdm(steps, initial=start, total=config.steps, desc=config.name, unit="step", mininterval=1.0, disable=not first()) as progress:
         for step in progress:
             began = time.perf_counter()
             lesson, state = learned_from(parts.lessons, state, position, parts.learner, rl and config.rollout.offload)
-            batch = pack_trees(lesson.trees, config, parts.policy.config.image_id)
-            placed, handed = place(batch, parts.mesh), time.perf_counter()
+            batch = packed(lesson.trees, config, parts.mesh, parts.policy.config.image_id)
+            placed, handed = place(batch.local, parts.mesh), time.perf_counter()
             state, metrics, fault = updated(parts.learner, state, placed, lesson, config)
             del placed  # or it would lie on the devices during the next rollout
             ended = time.perf_counter()
             if fault:
-                said = keep_fault(parts.run, step + 1, lesson, batch, fault)
+                said = keep_fault(parts.run, step + 1, lesson, batch.local, fault)
                 if config.objective.on_nonfinite == "stop":
                     before = dataclasses.replace(state, step=counted(step, parts.learner))
                     stop_before(parts.checkpoints, before, position, config.objective.updates == 1, said)
                 progress.write(f"{config.name}, {said}")
-            metrics = lesson.metrics | metrics | {"time/update": ended - handed, "time/step": ended - began, "batch/padding": padding_share(batch, lesson.trees)}
+            metrics = lesson.metrics | metrics | {"time/update": ended - handed, "time/step": ended - began, "batch/padding": batch.padding}
             metrics["throughput/trained_tokens_per_s"] = metrics.get("batch/trained_tokens", 0.0) / (ended - handed)
-            alarms = parts.watch.write(step + 1, metrics, lesson.alarms, progress.write)
+            alarms = parts.watch.write(step + 1, metrics, lesson.alarms, progress.write) if parts.watch else []
             last, position = step + 1 == config.steps, Position(step + 1, config.seed, lesson.stop)
-            if lesson.records and (alarms or fault or last or step == 0 or (step + 1) % config.log.rollouts_every == 0):
-                parts.run.write_rollouts(step + 1, lesson.records())
-                parts.run.write_timeline(step + 1, tracks([*lesson.spans, Span("update", handed, ended)], began))
+            loud = agreed(bool(alarms or fault))
+            if lesson.records and (loud or last or step == 0 or (step + 1) % config.log.rollouts_every == 0):
+                keep_dialogues(parts.run, step + 1, lesson, tracks([*lesson.spans, Span("update", handed, ended)], began))
             reason = parts.told.reached(step + 1)
             if unscored := saver.after_step(state, position, metrics, told=bool(reason)):
                 progress.write(f"{config.name}, step {step + 1}: {unscored}")
@@ -128,15 +131,33 @@ def walk(parts: Parts, state: TrainState, position: Position) -> None:
                 leave(step + 1, reason, saved=True)
 
 
+def keep_dialogues(run: RunDirectory, step: int, lesson: Lesson, timeline: dict[str, list[tuple[float, float]]]) -> None:
+    """Write the dialogues of all processes, and when the first one's device and host worked."""
+    records = all_records(lesson.records())
+    if first():
+        run.write_rollouts(step, records)
+        run.write_timeline(step, timeline)
+
+
+def first() -> bool:
+    """Whether this is the process that writes and speaks."""
+    return jax.process_index() == 0
+
+
+def say(sentence: str) -> None:
+    if first():
+        print(sentence, flush=True)
+
+
 def rollout_lessons(config: ConfigDict, policy: factory.Policy, mesh: jax.sharding.Mesh, run: RunDirectory, stack: contextlib.ExitStack) -> RolloutLessons:
     """What plays and rewards the dialogues of a run; its sandbox and its judge close with `stack`."""
     sandbox = stack.enter_context(factory.sandbox_of(config))
-    print(f"{config.name}: {sandbox.summary()}", flush=True)
+    say(f"{config.name}: {sandbox.summary()}")
     reward = factory.mixture_of(config, stack.enter_context(factory.judge_of(config, mesh)))
     player = factory.player_of(policy, sandbox, reward, mesh, factory.goldens_of(config), factory.slots_of(config), config.batch.least_windows)
     anchor = anchor_of(config, policy, mesh, run.path) if has_reference(config) else None
     lessons = RolloutLessons(config, player, factory.plan_of(config), run, anchor)
-    print(f"{config.name}: {cache_line(lessons.room, player.sampler)}", flush=True)
+    say(f"{config.name}: {cache_line(lessons.room, player.sampler)}")
     return lessons
 
 
@@ -202,8 +223,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m recoder_jax.train", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--workdir", required=True, metavar="RUN", help="run directory; resumed if it holds a checkpoint")
     parser.add_argument("--config", required=True, metavar="FILE", help="config file; --config.a.b=value overrides a key")
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="one of several processes: where the first of them listens, or auto on a cluster that jax knows")
+    parser.add_argument("--processes", type=int, metavar="N", help="how many there are; not with auto")
+    parser.add_argument("--process", type=int, metavar="I", help="number of this one, from 0; not with auto")
     options, overrides = parser.parse_known_args(arguments)
-    return door("train", lambda: train(load(options.config, overrides), options.workdir))
+
+    def run():
+        config = load(options.config, overrides)
+        if options.coordinator or options.processes or options.process:
+            join(options.coordinator, options.processes, options.process)
+        train(config, options.workdir)
+
+    return door("train", run)
 
 
 if __name__ == "__main__":

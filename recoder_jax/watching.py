@@ -1,5 +1,6 @@
 """What a training says about itself while it goes on: a line of metrics a step, the same to trackers, alarms in words."""
 
+import itertools
 import resource
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ import jax
 from ml_collections import ConfigDict
 
 from recoder_jax.doors import Ended
+from recoder_jax.processes import gathered
 from recoder_jax.runs.alarms import Alarms, Choices
 from recoder_jax.runs.arrangement import flatten
 from recoder_jax.runs.directory import RunDirectory
@@ -45,10 +47,10 @@ class Watch:
 
 
 def stop_on(alarms: Sequence[AlarmRecord]) -> None:
-    """Raises Ended when one of a step's alarms ends the run."""
-    for alarm in alarms:
-        if alarm.stopped:
-            raise Ended(f"the alarm {alarm.alarm} ends the run at step {alarm.step}: {alarm.sentence}; the same command goes on past it", 1)
+    """Raises Ended, in all processes, when one of a step's alarms ends the run. All of them call it."""
+    stops = [f"the alarm {alarm.alarm} ends the run at step {alarm.step}: {alarm.sentence}; the same command goes on past it" for alarm in alarms if alarm.stopped]
+    for sentence in itertools.chain(*gathered(stops)):
+        raise Ended(sentence, 1)
 
 
 def memory_metrics() -> dict[str, float]:

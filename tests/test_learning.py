@@ -136,11 +136,11 @@ def test_an_update_that_is_not_finite_leaves_parameters_and_moments_and_counts_a
     step = make_step(policy.graphdef, optimizer, Objective(None, 64), None)
     params = jax.tree.map(jnp.copy, policy.params)
     before = jax.tree.map(jnp.copy, optimizer.init(params))
-    state, measured, norm = step(TrainState(params, optimizer.init(params), jnp.int32(3)), spoilt)
+    state, measured, norm, _ = step(TrainState(params, optimizer.init(params), jnp.int32(3)), spoilt)
     assert not np.isfinite(norm) and not np.isfinite(measured.objective) and int(state.step) == 4
     for now, then in zip(jax.tree.leaves((state.params, state.optimizer)), jax.tree.leaves((policy.params, before)), strict=True):
         np.testing.assert_array_equal(now, then)
-    state, measured, norm = step(state, batch)  # and the next one is as if it had not been
+    state, measured, norm, _ = step(state, batch)  # and the next one is as if it had not been
     assert np.isfinite(norm) and largest_difference(state.params, policy.params) > 1e-5
 
 

@@ -46,7 +46,7 @@ def test_the_planned_update_is_the_program_of_a_real_one(file, overrides):
     with jax.set_mesh(planned.mesh):
         abstract, trees = planned.batch()
         state = initial_state(factory.initial_params(config, planned.policy, planned.mesh), planned.learner.optimizer, planned.learner.placed)
-        batch = place(learner.pack_trees(trees, config, planned.policy.config.image_id), planned.mesh)
+        batch = place(learner.packed(trees, config, planned.mesh, planned.policy.config.image_id).local, planned.mesh)
         real, lowered = planned.learner.step.lower(state, batch), planned.learner.step.lower(planned.learner.abstract, abstract)
     for one, other in zip(jax.tree.leaves((state, batch)), jax.tree.leaves((planned.learner.abstract, abstract)), strict=True):
         assert (one.shape, one.dtype, one.sharding) == (other.shape, other.dtype, other.sharding)

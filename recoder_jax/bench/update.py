@@ -50,7 +50,7 @@ class Update:
         with contextlib.ExitStack() as stack:
             stack.enter_context(jax.set_mesh(self.mesh))
             began = time.perf_counter()
-            self.batch = place(learner.pack_trees(self.trees, self.config, self.policy.config.image_id), self.mesh)
+            self.batch = place(learner.packed(self.trees, self.config, self.mesh, self.policy.config.image_id).local, self.mesh)
             jax.block_until_ready(self.batch)
             self.pack_seconds = time.perf_counter() - began
             self.state = initial_state(self.initial_params(), self.learner.optimizer, self.learner.placed)

@@ -28,6 +28,9 @@ from recoder_jax.sampling.buckets import power_of_two, quarter_step
 from recoder_jax.sampling.layout import image_slots
 
 
+AGGREGATIONS = ("sequence_mean", "token_mean", "constant")
+
+
 @dataclasses.dataclass(frozen=True)
 class Strand:
     """A run of tokens of one dialogue.
@@ -130,36 +133,60 @@ def split_tree(tree: Tree, most: int) -> list[Tree]:
     return [Tree(tree.prefix, tree.suffixes[i : i + most], tree.advantages[i : i + most]) for i in starts]
 
 
-def token_weights(trees: Sequence[Tree], aggregation: str, constant: float = 1.0) -> list[list[float | np.ndarray]]:
-    """Weight of each trained token, one number a strand, from counts over the whole batch of all hosts and micro-batches.
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """What weights are made from. strands: with a trained token. tokens: trained. mass: sum of their emphasis. size: tokens of all trees."""
+
+    strands: int = 0
+    tokens: int = 0
+    mass: float = 0.0
+    size: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(self.strands + other.strands, self.tokens + other.tokens, self.mass + other.mass, self.size + other.size)
+
+
+def counts_of(trees: Sequence[Tree]) -> Counts:
+    """The counts of these trees; those of several processes add up."""
+    strands = [strand for tree in trees for strand, _ in tree.strands()]
+    counts = [int(strand.trained.sum()) for strand in strands]
+    mass = sum(_mass(strand) for strand in strands)
+    return Counts(sum(count > 0 for count in counts), sum(counts), mass, sum(tree.size for tree in trees))
+
+
+def token_weights(
+    trees: Sequence[Tree], aggregation: str, constant: float = 1.0, counts: Counts | None = None,
+) -> list[list[float | np.ndarray]]:
+    """Weight of each trained token, one number a strand, from counts over the whole batch of all processes and micro-batches.
 
     A strand with an emphasis gets one number a trained token, float64: the emphasis, with sums of it in the place of counts, so that the
     weights of the batch, and with sequence_mean those of each strand, have the sum they have without.
 
     sequence_mean: 1 / (strands * tokens of the strand). token_mean: 1 / tokens of the batch (DAPO, arXiv 2503.14476 eq. 8).
     constant: 1 / (strands * constant); constant 1 is the sum over tokens as MM-ReCoder prints its objective, and a fixed
-    length is Dr. GRPO's (arXiv 2503.20783). Strands whose advantage is 0 count, and add nothing.
+    length is Dr. GRPO's (arXiv 2503.20783). Strands whose advantage is 0 count, and add nothing. counts: of the whole batch, by default those
+    of `trees`.
     """
-    counts = [[int(strand.trained.sum()) for strand, _ in tree.strands()] for tree in trees]
-    worth = [[_worth(strand) for strand, _ in tree.strands()] for tree in trees]
-    masses = [[count if each is None else float(each.sum()) for count, each in zip(*pair)] for pair in zip(counts, worth)]
-    total, mass = sum(map(sum, counts)), sum(map(sum, masses))
-    strands = sum(count > 0 for tree in counts for count in tree)
-    if aggregation == "sequence_mean":
-        divisors = [[strands * own for own in tree] for tree in masses]
-    elif aggregation == "token_mean":
-        divisors = [[mass for _ in tree] for tree in masses]
-    elif aggregation == "constant":
-        divisors = [[strands * constant * (mass / max(total, 1)) for _ in tree] for tree in masses]
-    else:
-        raise ValueError(f"aggregation is {aggregation!r}; choose sequence_mean, token_mean or constant")
-    rows = zip(counts, worth, divisors, strict=True)
-    return [[(1.0 if each is None else each) / divisor if count else 0.0 for count, each, divisor in zip(*row, strict=True)] for row in rows]
+    whole = counts_of(trees) if counts is None else counts
+
+    def weights(strand: Strand) -> float | np.ndarray:
+        if not strand.trained.any():
+            return 0.0
+        each = 1.0 if strand.emphasis is None else strand.emphasis[strand.trained].astype(np.float64)
+        if aggregation == "sequence_mean":
+            return each / (whole.strands * _mass(strand))
+        if aggregation == "token_mean":
+            return each / whole.mass
+        return each / (whole.strands * constant * (whole.mass / max(whole.tokens, 1)))
+
+    if aggregation not in AGGREGATIONS:
+        raise ValueError(f"aggregation is {aggregation!r}; choose {', '.join(AGGREGATIONS)}")
+    return [[weights(strand) for strand, _ in tree.strands()] for tree in trees]
 
 
-def _worth(strand: Strand) -> np.ndarray | None:
-    """Emphasis of the trained tokens, float64."""
-    return None if strand.emphasis is None else strand.emphasis[strand.trained].astype(np.float64)
+def _mass(strand: Strand) -> int | float:
+    """Sum of the emphasis of the trained tokens, their number where each counts as one."""
+    return int(strand.trained.sum()) if strand.emphasis is None else float(strand.emphasis[strand.trained].astype(np.float64).sum())
 
 
 def assign_rows(sizes: Sequence[int], shape: Shape) -> list[list[int]]:
@@ -198,6 +225,17 @@ class Layout:
     image_count: int
     windows: int
 
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """A, T, I, W: what all processes must agree on."""
+        return len(self.micro), self.trained, self.image_count, self.windows
+
+    def grown(self, sizes: Sequence[int]) -> "Layout":
+        """The same in a batch of these sizes, none smaller than its own; micro-batches that are added are empty."""
+        parts, trained, images, windows = sizes
+        more = parts - len(self.micro)
+        return Layout(self.micro + [[[] for _ in self.micro[0]]] * more, self.images + [{}] * more, trained, images, windows)
+
 
 def layout(trees: Sequence[Tree], shape: Shape) -> Layout:
     """Rows of every tree, and padded sizes. Every tree must fit one row of `shape.row_tokens` tokens."""
@@ -234,12 +272,17 @@ def abstract_batch(trees: Sequence[Tree], shape: Shape) -> Batch:
     return Batch(**arrays, vision=jax.tree.map(lambda x: jax.ShapeDtypeStruct((parts, *x.shape), x.dtype), vision))
 
 
-def pack(trees: Sequence[Tree], weights: list[list[float | np.ndarray]], shape: Shape, image_id: int) -> Batch:
-    """Lay trees out in rows. Every tree must fit one row of `shape.row_tokens` tokens."""
-    where, parts = layout(trees, shape), []
+def pack(
+    trees: Sequence[Tree], weights: list[list[float | np.ndarray]], shape: Shape, image_id: int, where: Layout | None = None, process: int = 0,
+) -> Batch:
+    """Lay trees out in rows. Every tree must fit one row of `shape.row_tokens` tokens.
+
+    where: by default what `layout` says. process: this one's number; its images stand behind those of the processes before it.
+    """
+    where, parts = layout(trees, shape) if where is None else where, []
     trained, count, windows = where.trained, where.image_count, where.windows
     for part, unique in zip(where.micro, where.images, strict=True):
-        place = {key: index * windows * 16 for index, key in enumerate(unique)}
+        place = {key: (process * count + index) * windows * 16 for index, key in enumerate(unique)}
         laid = [_lay_row([(trees[t], weights[t]) for t in row], shape.row_tokens, trained, place, image_id) for row in part]
         vision = vision_inputs(list(unique.values()), count, windows, windows * 16)
         parts.append(Batch(**{name: np.stack([row[name] for row in laid], axis=1 if name == "positions" else 0) for name in laid[0]}, vision=vision))

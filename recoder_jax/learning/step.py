@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
+from jax.experimental import multihost_utils
 
 from recoder_jax.learning.batch import Batch
 from recoder_jax.learning.objective import Clip, kl_estimate, on_policy, sequence_log_ratio, surrogate, truncated_weight
@@ -189,7 +191,7 @@ def make_step(graphdef, optimizer, objective: Objective, shardings):
     return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None, None, None))
 
 
-def make_scorer(graphdef, objective: Objective) -> Callable:
+def make_scorer(graphdef, objective: Objective, mesh: jax.sharding.Mesh | None = None) -> Callable:
     """The jitted (parameters, batch) -> log probability of each trained token, float32 [A, R, T], one micro-batch at a time."""
 
     def score(params, batch):
@@ -198,7 +200,7 @@ def make_scorer(graphdef, objective: Objective) -> Callable:
 
         return jax.lax.map(one, batch)
 
-    return jax.jit(score)
+    return jax.jit(score, out_shardings=None if mesh is None else jax.NamedSharding(mesh, jax.P(None, ("data", "fsdp"))))
 
 
 def initial_state(params: nnx.State, optimizer, shardings: TrainState) -> TrainState:
@@ -215,8 +217,25 @@ def moments_in(state: TrainState, shardings: TrainState, memory: str) -> TrainSt
 
 def place(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:
     """Put a batch on the devices of a mesh: rows and images over the batch axes, tokens of a row over the sequence axis, whole where these
-    do not divide them."""
-    return jax.tree.map(jax.device_put, batch, batch_shardings(batch, mesh))
+    do not divide them. Of several processes each gives its own rows and images, one behind the other in the whole."""
+    processes = jax.process_count()
+    if processes == 1:
+        return jax.tree.map(jax.device_put, batch, batch_shardings(batch, mesh))
+    grown = {f.name: 2 if f.name == "positions" else 1 for f in dataclasses.fields(batch)}  # the axis of rows or images
+
+    def whole(name, x):
+        shape = tuple(size * processes if axis == grown[name] else size for axis, size in enumerate(x.shape))
+        return jax.ShapeDtypeStruct(shape, x.dtype)
+
+    abstract = Batch(**{name: jax.tree.map(lambda x, name=name: whole(name, x), getattr(batch, name)) for name in grown})
+    return jax.tree.map(
+        lambda x, to, like: jax.make_array_from_process_local_data(to, np.asarray(x), like.shape), batch, batch_shardings(abstract, mesh), abstract
+    )
+
+
+def own_rows(values: jax.Array, mesh: jax.sharding.Mesh) -> np.ndarray:
+    """This process's rows of numbers [A, R, T] over a mesh."""
+    return np.asarray(multihost_utils.global_array_to_host_local_array(values, mesh, jax.P(None, ("data", "fsdp"))))
 
 
 def batch_shardings(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:

@@ -4,6 +4,7 @@ A lesson is a function of (parameters, seed, step, start), start being the chart
 a resumed run meets the same lessons as one that never stopped.
 """
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ from recoder_jax.dialogue.turns import Prompts, opening
 from recoder_jax.learning.batch import Tree, split_tree
 from recoder_jax.learning.objective import group_advantages
 from recoder_jax.learning.rarity import Rarity, count, emphasised
-from recoder_jax.processes import gathered
+from recoder_jax.processes import agreed, gathered
 from recoder_jax.rollout.anchors import Anchor, valued
 from recoder_jax.rollout.measure import advantage_metrics, alarms, dialogue_records, not_finite, rollout_metrics, without_incomplete
 from recoder_jax.rollout.play import Place, Plan, Player, Times, room_of
@@ -52,6 +53,13 @@ class Lesson:
     fault: str | None = None
 
 
+def all_records(records: Sequence[DialogueRecord]) -> list[DialogueRecord]:
+    """The dialogues of all processes, in the order of charts within each. All of them call it."""
+    if jax.process_count() == 1:
+        return list(records)
+    return [DialogueRecord.from_json(data) for own in gathered([record.to_json() for record in records]) for data in own]
+
+
 class SupervisedLessons:
     """Given responses. The next batch is prepared while the device works on this one. Dialogues longer than a row are left out."""
 
@@ -74,9 +82,9 @@ class SupervisedLessons:
         if step + 1 < self._steps:
             self._ahead[stop] = self._pool.submit(self._batch, stop)
         fitting = [tree for tree in trees if tree.size <= self._row_tokens]
-        if not fitting:
+        if not agreed(bool(fitting)):
             raise ValueError(f"no dialogue of batch {step} fits a row of {self._row_tokens} tokens; raise batch.row_tokens")
-        return Lesson(fitting, {"batch/too_long": float(len(trees) - len(fitting))}, stop, charts)
+        return Lesson(fitting, {"batch/too_long": float(sum(gathered(len(trees) - len(fitting))))}, stop, charts)
 
     def _batch(self, start: int) -> tuple[tuple[str, ...], list[Tree]]:
         """Ids and trees of a batch, those too long for a row included."""
@@ -125,7 +133,7 @@ class RolloutLessons:
         if plan.difference:
             check_difference(player.encoder, player.prompts, plan.feedback_tokens)
         prompt = player.encoder.prompt(opening(source[0].image, player.prompts))
-        self.room = room_of(player.sampler, player.slots, plan, player.longest_prompt(prompt), config.batch.size)
+        self.room = room_of(player.sampler, player.slots, plan, player.longest_prompt(prompt), -(-config.batch.size // jax.process_count()))
         longest = plan.longest_tree(player.longest_prompt(prompt), config.batch.suffixes)
         if longest > config.batch.row_tokens:
             raise ValueError(
@@ -165,14 +173,15 @@ class RolloutLessons:
         that many rounds give them: dynamic sampling, DAPO (arXiv 2503.14476, section 3.2). Each round plays as many charts as are missing."""
         wanted, refills = self._config.batch.size, self._config.rollout.refills
         player = dataclasses.replace(self._player, reward=self._player.reward.at(step))
-        params = self._player.sampler.load(params)
+        params, own = self._player.sampler.load(params), self._player.sampler.mesh
         groups, times, consumed, missing = [], Times([], 0), 0, wanted
         for _ in range(1 + refills):
             charts = self._pipeline.span(start + consumed, missing)
             numbers = range(consumed + jax.process_index(), consumed + missing, jax.process_count())
             if charts:
                 place = Place(numbers, wanted, -(-wanted // jax.process_count()))
-                more, spent = player.play(params, charts, self._plan, self._config.seed, step, place=place)
+                with jax.set_mesh(own) if jax.process_count() > 1 else contextlib.nullcontext():
+                    more, spent = player.play(params, charts, self._plan, self._config.seed, step, place=place)
                 groups, times = groups + more, times + spent
             consumed += missing
             useful = [group for group in groups if np.ptp(group.rewards) > EQUAL] if refills else groups

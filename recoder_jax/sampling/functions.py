@@ -19,7 +19,7 @@ from recoder_jax.sampling import decode as decode_lib
 from recoder_jax.sampling.buckets import power_of_two, quarter_step
 from recoder_jax.sampling.cache import Prefix, Rows
 from recoder_jax.sampling.layout import Buckets
-from recoder_jax.sharding import SAMPLING, shardings
+from recoder_jax.sharding import SAMPLING, own_mesh, shardings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,17 +85,26 @@ class Functions:
 class Sampler:
     """A policy as it is sampled from, with the parameters given at each call: those that `load` makes of a policy's.
 
-    Built once; the jitted functions keep their compilations for as long as the sampler lives.
+    Built once; the jitted functions keep their compilations for as long as the sampler lives. mesh: that the policy's parameters lie on; of
+    several processes each samples for itself, on its own part of it.
     """
 
     def __init__(self, graphdef, config: Config, encoder: Encoder, buckets: Buckets = Buckets(), mesh=None):
-        self.config, self.encoder, self.buckets, self.mesh = config, encoder, buckets, mesh
+        self.config, self.encoder, self.buckets = config, encoder, buckets
+        self.mesh = None if mesh is None else own_mesh(mesh)
         self.functions = functions_of(graphdef, config, encoder, mesh)
 
     def load(self, params):
         """The weights that decoding reads at every token: a copy in the dtype of activations, split over the tensor axis alone, since
-        to gather the parts of fully sharded weights for every token would take longer than to read them."""
-        return self.functions.load(params)
+        to gather the parts of fully sharded weights for every token would take longer than to read them. All processes call it."""
+        loaded = self.functions.load(params)
+        return loaded if jax.process_count() == 1 or self.mesh is None else jax.tree.map(self._own, loaded)
+
+    def _own(self, x: jax.Array) -> jax.Array:
+        """This process's copy of an array that is split over the tensor axis alone."""
+        where = jax.NamedSharding(self.mesh, x.sharding.spec)
+        pieces = {shard.device: shard.data for shard in x.addressable_shards}
+        return jax.make_array_from_single_device_arrays(x.shape, where, [pieces[device] for device in where.addressable_devices_indices_map(x.shape)])
 
     @property
     def compilations(self) -> int:
