@@ -28,6 +28,7 @@ from recoder_jax.learner import Learner, anchor_of, check_rows, has_reference, l
 from recoder_jax.learning.batch import Batch
 from recoder_jax.learning.checkpoint import Checkpoints, Position, Retention
 from recoder_jax.learning.step import TrainState, initial_state, moments_in, place
+from recoder_jax.liveness import Liveness
 from recoder_jax.processes import agreed, join
 from recoder_jax.rollout.lessons import Lesson, RolloutLessons, SupervisedLessons, all_records
 from recoder_jax.runs.directory import RunDirectory
@@ -47,6 +48,7 @@ def train(config: ConfigDict, workdir: str) -> None:
     check_rows(config, mesh)
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(mesh))
+        stack.enter_context(Liveness(run.path, jax.process_index(), jax.process_count()))
         told = stack.enter_context(StopRequest())
         checkpoints = stack.enter_context(Checkpoints(run.path / "checkpoints", Retention(config.checkpoint.keep, config.checkpoint.keep_every)))
         start = checkpoints.step

@@ -1,0 +1,141 @@
+"""A run of several processes: the same numbers as one process, one checkpoint, and an end for all when one ends."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recoder_jax import liveness, processes, train
+from recoder_jax.learning.batch import Shape, counts_of, layout, pack, token_weights
+from recoder_jax.sharding import by_process
+from tests.test_learning import group_of
+from tests.test_train import SMALL_RL, command, content, environment, run_to_end  # noqa: F401  (a fixture)
+
+# punished by its length, or an untrained policy would earn nothing and nothing would be learned
+LENGTHS = [*SMALL_RL, "--config.rollout.overlong_tokens=24", "--config.optimizer.learning_rate=0.01", "--config.optimizer.warmup=0"]
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def start(config, run, world, extra, environment):  # noqa: F811
+    """Two processes of a run on loopback."""
+    address = f"--coordinator=127.0.0.1:{free_port()}"
+    commands = [[*command(config, run, world, extra), address, "--processes=2", f"--process={number}"] for number in range(2)]
+    return [subprocess.Popen(one, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for one in commands]
+
+
+@pytest.fixture(scope="module")
+def two(world, environment, tmp_path_factory) -> Path:  # noqa: F811
+    """Two processes over a run of two steps with a reference, which they hold together."""
+    run = tmp_path_factory.mktemp("two") / "run"
+    both = start("score_stage1", run, world, [*LENGTHS, "--config.steps=2", "--config.mesh.fsdp=2", "--config.batch.rows=2"], environment)
+    for one in both:
+        said = one.communicate(timeout=500)
+        assert one.returncode == 0, said[1][-2000:]
+    return run
+
+
+def test_two_processes_learn_what_one_learns(two, world, environment, tmp_path):  # noqa: F811
+    one = tmp_path / "one"
+    run_to_end(command("score_stage1", one, world, [*LENGTHS, "--config.steps=2", "--config.batch.rows=2"]), environment)
+    got, expected = content(two), content(one)
+    for row, other in zip(got[0], expected[0], strict=True):
+        assert row.keys() == other.keys()
+        for name, value in row.items():
+            assert value == pytest.approx(other[name], rel=1e-3, abs=1e-4), name
+    assert expected[0][0]["advantage/std"] > 0.5 and expected[0][1]["loss/kl"] > 1e-4
+    told = [sorted(json.loads(line)["chart"] for line in (run / "rollouts" / "step_000001.jsonl").read_text().splitlines()) for run in (one, two)]
+    assert told[0] == told[1] and len(told[0]) == 8
+    for a, b in zip(got[2], expected[2], strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-3)
+
+
+@pytest.mark.parametrize(("number", "codes"), [(signal.SIGTERM, (75, 75)), (signal.SIGKILL, (75, -9))], ids=["terminated", "killed"])
+def test_all_end_when_one_is_told_to_or_dies_and_the_run_goes_on(number, codes, two, world, environment, tmp_path):  # noqa: F811
+    run = tmp_path / "run"
+    subprocess.run(["cp", "-r", str(two), str(run)], check=True)
+    both = start("score_stage1", run, world, [*LENGTHS, "--config.steps=100", "--config.mesh.fsdp=2", "--config.batch.rows=2"], environment)
+    deadline = time.monotonic() + 300
+    while len((run / "metrics.jsonl").read_text().splitlines()) < 3:
+        assert all(one.poll() is None for one in both) and time.monotonic() < deadline, both[0].communicate()[1][-2000:]
+        time.sleep(0.05)
+    os.kill(both[1].pid, number)
+    said = both[0].communicate(timeout=100)[1]
+    both[1].communicate(timeout=100)
+    assert (both[0].returncode, both[1].returncode) == codes
+    words = "another process was told to" if number == signal.SIGTERM else f"process 1 (pid {both[1].pid} on {socket.gethostname()}) is gone"
+    assert words in said
+    step = max(int(path.name) for path in (run / "checkpoints").glob("[0-9]*"))
+    assert step >= (3 if number == signal.SIGTERM else 2)
+
+
+def test_rows_of_two_processes_are_the_rows_of_one(policy):
+    """Packed apart in sizes they agree on, with common counts, images behind those of the process before: the batch of all trees."""
+    trees = [group_of(policy.encoder, seed) for seed in range(4)]
+    size, image_id = max(tree.size for tree in trees), policy.config.image_id
+    counts = counts_of(trees[:2]) + counts_of(trees[2:])
+    assert counts == counts_of(trees)
+    halves = [layout(part, Shape(1, 2, size, least_images=4)) for part in (trees[:2], trees[2:])]
+    sizes = tuple(map(max, *(half.sizes for half in halves)))
+    own = [
+        pack(part, token_weights(part, "token_mean", counts=counts), Shape(1, 2, size, least_images=4), image_id, half.grown(sizes), process)
+        for process, (part, half) in enumerate(zip((trees[:2], trees[2:]), halves, strict=True))
+    ]
+    whole = {name: np.concatenate([getattr(one, name) for one in own], axis=1) for name in ("tokens", "weight", "image_slot", "target")}
+    assert whole["weight"].sum() == pytest.approx(1) and sorted(map(tuple, whole["tokens"][0])) == sorted(
+        map(tuple, pack(trees, token_weights(trees, "token_mean"), Shape(1, 4, size), image_id).tokens[0])
+    )
+    slots = whole["image_slot"][0]
+    first, second = slots[:2][slots[:2] >= 0], slots[2:][slots[2:] >= 0]
+    assert first.max() < sizes[2] * sizes[3] * 16 <= second.min()
+
+
+class Device:
+    def __init__(self, process):
+        self.process_index = process
+
+
+def test_a_mesh_lays_the_rows_of_a_process_together_and_splits_none():
+    apart = np.array([Device(process) for process in (1, 1, 0, 0, 1, 1, 0, 0)], object).reshape(2, 2, 2, 1)
+    assert [device.process_index for device in by_process(apart).flat] == [0, 0, 0, 0, 1, 1, 1, 1]
+    shared = np.array([Device(process) for process in (0, 1)], object).reshape(1, 1, 2, 1)
+    with pytest.raises(ValueError, match="lie over processes 0 and 1"):
+        by_process(shared)
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["--coordinator=here:1"], "give all three"), (["--processes=2"], "give all three"), (["--coordinator=auto", "--process=1"], "leave them out"),
+    (["--coordinator=here:1", "--processes=2", "--process=2"], "process 2 of 2"), (["--coordinator=here", "--processes=2", "--process=0"], "HOST:PORT"),
+])
+def test_processes_that_cannot_be_joined_are_refused(arguments, words, tmp_path, capsys):
+    assert train.main(["--config=configs/tiny/sft.py", f"--workdir={tmp_path / 'run'}", *arguments]) == 2
+    assert words in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
+def test_one_process_agrees_with_itself():
+    assert processes.agreed(True) and not processes.agreed(False) and processes.gathered({"a": 1.5}) == [{"a": 1.5}]
+
+
+@pytest.mark.parametrize(("told", "later", "found"), [
+    ({"beat": 5, "end": ""}, 1, None), ({"beat": 5, "end": ""}, 40, (75, "was not heard of for 30 s")), ({"beat": -1, "end": ""}, 40, None),
+    ({"beat": -1, "end": "ValueError: no data"}, 1, (1, "failed (ValueError: no data)")), ({"beat": 5, "end": "", "pid": 2**22 + 1}, 1, (75, "is gone")),
+])
+def test_a_process_is_alive_silent_done_failed_or_gone(told, later, found, tmp_path):
+    file = tmp_path / "1.json"
+    file.write_text(json.dumps({"beat": 3, "host": socket.gethostname(), "pid": 2**22 + 1, "end": "KeyError: of an earlier run"}))
+    other = liveness.Other(file, 1)
+    assert other.look(0.0) is None  # what an earlier run left
+    file.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), **told}))
+    first = other.look(1.0)
+    answer = other.look(1.0 + later) or first
+    assert answer is None if found is None else (answer[0] == found[0] and found[1] in answer[1])
