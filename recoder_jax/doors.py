@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 
 TRACEBACK = "RECODER_TRACEBACK"
+AGAIN = os.EX_TEMPFAIL  # 75: exit code of a door that a launcher starts again with the same command
 
 
 class Ended(Exception):

@@ -95,7 +95,7 @@ def objective_of(config: ConfigDict) -> Objective:
     return Objective(
         bounds if updates > 1 else None, config.batch.logit_chunk, config.optimizer.train_vision, updates,
         sequence_ratio=config.objective.ratio == "sequence", truncate=config.objective.truncate,
-        kl=config.objective.kl_estimator if has_reference(config) else "", kl_in_loss=config.objective.kl_in == "loss",
+        kl=config.objective.kl_estimator if has_reference(config) else "", kl_in_loss=has_reference(config) and config.objective.kl_in == "loss",
     )
 
 

@@ -12,18 +12,22 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+import jax
+
+from recoder_jax.doors import AGAIN, Ended, sentence
+
 BEAT = 1.0
 PATIENCE = 30.0
-AGAIN = os.EX_TEMPFAIL  # 75: a launcher starts the same command again
 
 
 class Liveness:
     """Beats and listens on a thread of its own while it is entered; with one process it does nothing. leave: called with the exit code and the
-    sentence when another process is dead or has failed."""
+    sentence when another process is dead or has failed, and when this one fails: at the end of Python jax would wait for the others."""
 
     def __init__(self, run: Path, process: int, processes: int, leave: Callable[[int, str], None] | None = None):
         self._folder, self._process, self._processes = run / "processes", process, processes
@@ -39,10 +43,17 @@ class Liveness:
 
     def __exit__(self, kind, error, trace) -> None:
         if self._thread:
+            together = error is None or isinstance(error, Ended)
+            if not together:  # a collective may have failed because another process died: listen until that is known
+                collective = isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error)
+                self._thread.join(3 * BEAT + PATIENCE * collective)
             self._ended.set()
             self._thread.join()
-            expected = error is None or getattr(error, "code", None) == AGAIN  # then all processes end
-            self._write(-1, "" if expected else f"{type(error).__name__}: {error}")
+            self._write(-1, "" if together else f"{type(error).__name__}: {error}")
+            if not together:
+                time.sleep(3 * BEAT)  # the others hear of it before jax ends them
+                said = sentence(error)
+                self._leave(1 if said is None else 2, said or "".join(traceback.format_exception(error)))
 
     def _watch(self) -> None:
         others = [Other(self._folder / f"{number}.json", number) for number in range(self._processes) if number != self._process]
@@ -78,7 +89,7 @@ class Other:
             return None
         if told["end"]:
             return 1, f"{name} failed ({told['end']}), so this one ends too"
-        gone = told["host"] == socket.gethostname() and not Path("/proc", str(told["pid"])).exists()
+        gone = told["host"] == socket.gethostname() and not runs(told["pid"])
         if told["beat"] >= 0 and (gone or now - self._changed > PATIENCE):
             seen = "is gone" if gone else f"was not heard of for {PATIENCE:.0f} s"
             return AGAIN, f"{name} (pid {told['pid']} on {told['host']}) {seen}, so this one ends too; start all processes again, they go on from the last checkpoint"
@@ -89,6 +100,14 @@ class Other:
             return json.loads(self._file.read_text())
         except (OSError, ValueError):
             return None
+
+
+def runs(pid: int) -> bool:
+    """Whether a process of this host has not ended; one that its parent has not yet asked for has."""
+    try:
+        return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def leave_now(code: int, sentence: str) -> None:

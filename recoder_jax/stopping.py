@@ -10,11 +10,10 @@ from types import FrameType
 import jax
 from orbax.checkpoint.utils import reached_preemption
 
-from recoder_jax.doors import Ended
+from recoder_jax.doors import AGAIN, Ended
 from recoder_jax.processes import agreed
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-AGAIN = os.EX_TEMPFAIL  # 75: a launcher starts the same command again
 
 
 class StopRequest:

@@ -77,11 +77,17 @@ class _Handler(BaseHTTPRequestHandler):
             action = server.next_action(body)
             server.busy += 1
             server.busiest = max(server.busiest, server.busy)
+        self.open = True
         try:
             self.act(action)
         finally:
-            with server.lock:
-                server.busy -= 1
+            self.over()
+
+    def over(self):
+        """The question is over just before its answer is sent: a client that has its answer may ask the next before this thread goes on."""
+        with self.server.lock:
+            self.server.busy -= self.open
+        self.open = False
 
     def act(self, action):
         if isinstance(action, tuple) and action[0] == 'slow':
@@ -118,6 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def answer(self, status, body, headers=()):
+        self.over()
         self.send_response(status)
         self.send_header('Content-Type', 'application/json')
         self.send_header('Content-Length', str(len(body)))

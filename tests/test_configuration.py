@@ -55,7 +55,7 @@ def test_every_config_loads_locked_and_says_what_it_is(file):
         (RL, "--config.alarms.gap=shout", "choose off, say or stop"),
         (RL, "--config.alarms.window=3", "alarms.window is 3; give at least 4"),
         (SFT, "--config.checkpoint.best_mode=most", "choose max or min"),
-        (SFT, "--config.checkpoint.keep_every=75", "not a multiple of checkpoint.every = 50"),
+        (SFT, "--config.checkpoint.keep_every=75", "not a multiple of checkpoint.every = 120"),
         (SFT, "--config.checkpoint.keep_every=-50", "checkpoint.keep_every is -50"),
         (SFT, "--config.objective.on_nonfinite=ignore", "choose stop or skip"),
         (SFT, "--config.seed=-1", "seed is -1"),

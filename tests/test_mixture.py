@@ -232,7 +232,7 @@ def test_a_group_that_lacks_a_part_carries_no_advantage_and_is_counted():
 def test_a_missing_part_matters_in_the_turns_that_count(gamma, eta, complete):
     mixture = Mixture(0.4, 0.3, judge=object())
     lost, had = (mixture(GOOD_RESPONSE, GOLDEN, GOLDEN, judgement) for judgement in (LOST, Judgement(0.5)))
-    turns = [Turn(n + 1, None, None, True, GOOD_RESPONSE, GOLDEN, reward, None) for n, reward in enumerate((lost, had))]
+    turns = [Turn(n + 1, (), None, True, GOOD_RESPONSE, GOLDEN, reward, None) for n, reward in enumerate((lost, had))]
     plan = Plan(turns=2, branch_turn=2, group=2, response_tokens=1, feedback_tokens=1, temperature=1.0, gamma=gamma, eta=eta)
     said = {(0, row, number): turn for row, own in enumerate([turns, [turns[0], turns[0]]]) for number, turn in enumerate(own, start=1)}
     group = Player._group(None, Chart('c', TARGET, '', ''), Request(None, (0, 0, 0), 1, rows=2, shared=1), said, plan)

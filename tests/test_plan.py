@@ -101,7 +101,8 @@ def test_argument_bytes_are_those_of_the_shards():
     _, planned = planned_step("sft", SFT)
     step = next(steps.steps_of(planned, "train"))
     with jax.set_mesh(planned.mesh):
-        unread = held_bytes(planned.batch()[0].strand)  # only a ratio by sequence reads it
+        batch = planned.batch()[0]
+        unread = held_bytes((batch.strand, batch.reference, batch.anchor))  # only a ratio by sequence and a KL read them
     assert step.compiled.memory.arguments == sum(step.compiled.held.values()) - unread
     assert 0 < step.rule_flops < step.compiled.work.flops
     assert step.compiled.memory.aliased <= step.compiled.memory.output < step.compiled.memory.arguments

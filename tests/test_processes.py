@@ -1,5 +1,6 @@
 """A run of several processes: the same numbers as one process, one checkpoint, and an end for all when one ends."""
 
+import contextlib
 import json
 import os
 import signal
@@ -11,14 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recoder_jax import liveness, processes, train
+from recoder_jax import factory, liveness, processes, train
+from recoder_jax.configuration import load
 from recoder_jax.learning.batch import Shape, counts_of, layout, pack, token_weights
+from recoder_jax.learning.reference import save_reference
 from recoder_jax.sharding import by_process
 from tests.test_learning import group_of
 from tests.test_train import SMALL_RL, command, content, environment, run_to_end  # noqa: F401  (a fixture)
 
-# punished by its length, or an untrained policy would earn nothing and nothing would be learned
-LENGTHS = [*SMALL_RL, "--config.rollout.overlong_tokens=24", "--config.optimizer.learning_rate=0.01", "--config.optimizer.warmup=0"]
+# An untrained policy earns nothing. Here its reward is how near it stays to a reference of another seed, which `far` puts into the run.
+FAR = [*SMALL_RL, "--config.objective.kl_in=reward", "--config.optimizer.learning_rate=0.01", "--config.optimizer.warmup=0"]
 
 
 def free_port() -> int:
@@ -34,11 +37,19 @@ def start(config, run, world, extra, environment):  # noqa: F811
     return [subprocess.Popen(one, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for one in commands]
 
 
+def far(run: Path) -> Path:
+    """The run directory, with a policy of another seed as the run's reference."""
+    config = load("configs/tiny/score_stage1.py", ["--config.seed=77"])
+    mesh = factory.one_device()
+    save_reference(run, factory.initial_params(config, factory.policy_of(config), mesh))
+    return run
+
+
 @pytest.fixture(scope="module")
 def two(world, environment, tmp_path_factory) -> Path:  # noqa: F811
     """Two processes over a run of two steps with a reference, which they hold together."""
-    run = tmp_path_factory.mktemp("two") / "run"
-    both = start("score_stage1", run, world, [*LENGTHS, "--config.steps=2", "--config.mesh.fsdp=2", "--config.batch.rows=2"], environment)
+    run = far(tmp_path_factory.mktemp("two") / "run")
+    both = start("score_stage1", run, world, [*FAR, "--config.steps=2", "--config.mesh.fsdp=2", "--config.batch.rows=2"], environment)
     for one in both:
         said = one.communicate(timeout=500)
         assert one.returncode == 0, said[1][-2000:]
@@ -46,8 +57,8 @@ def two(world, environment, tmp_path_factory) -> Path:  # noqa: F811
 
 
 def test_two_processes_learn_what_one_learns(two, world, environment, tmp_path):  # noqa: F811
-    one = tmp_path / "one"
-    run_to_end(command("score_stage1", one, world, [*LENGTHS, "--config.steps=2", "--config.batch.rows=2"]), environment)
+    one = far(tmp_path / "one")
+    run_to_end(command("score_stage1", one, world, [*FAR, "--config.steps=2", "--config.batch.rows=2"]), environment)
     got, expected = content(two), content(one)
     for row, other in zip(got[0], expected[0], strict=True):
         assert row.keys() == other.keys()
@@ -64,7 +75,7 @@ def test_two_processes_learn_what_one_learns(two, world, environment, tmp_path):
 def test_all_end_when_one_is_told_to_or_dies_and_the_run_goes_on(number, codes, two, world, environment, tmp_path):  # noqa: F811
     run = tmp_path / "run"
     subprocess.run(["cp", "-r", str(two), str(run)], check=True)
-    both = start("score_stage1", run, world, [*LENGTHS, "--config.steps=100", "--config.mesh.fsdp=2", "--config.batch.rows=2"], environment)
+    both = start("score_stage1", run, world, [*FAR, "--config.steps=100", "--config.mesh.fsdp=2", "--config.batch.rows=2"], environment)
     deadline = time.monotonic() + 300
     while len((run / "metrics.jsonl").read_text().splitlines()) < 3:
         assert all(one.poll() is None for one in both) and time.monotonic() < deadline, both[0].communicate()[1][-2000:]
@@ -72,7 +83,7 @@ def test_all_end_when_one_is_told_to_or_dies_and_the_run_goes_on(number, codes, 
     os.kill(both[1].pid, number)
     said = both[0].communicate(timeout=100)[1]
     both[1].communicate(timeout=100)
-    assert (both[0].returncode, both[1].returncode) == codes
+    assert (both[0].returncode, both[1].returncode) == codes, said[-3000:]
     words = "another process was told to" if number == signal.SIGTERM else f"process 1 (pid {both[1].pid} on {socket.gethostname()}) is gone"
     assert words in said
     step = max(int(path.name) for path in (run / "checkpoints").glob("[0-9]*"))
@@ -139,3 +150,13 @@ def test_a_process_is_alive_silent_done_failed_or_gone(told, later, found, tmp_p
     first = other.look(1.0)
     answer = other.look(1.0 + later) or first
     assert answer is None if found is None else (answer[0] == found[0] and found[1] in answer[1])
+
+
+def test_a_process_that_fails_tells_the_others_why_and_then_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(liveness, "BEAT", 0.02)
+    ends = []
+    with contextlib.suppress(ValueError), liveness.Liveness(tmp_path, 0, 2, lambda *end: ends.append(end)):
+        other = liveness.Other(tmp_path / "processes" / "0.json", 0)
+        other.look(0.0)
+        raise ValueError("no data")
+    assert ends == [(2, "no data")] and other.look(1.0) == (1, "process 0 failed (ValueError: no data), so this one ends too")
