@@ -60,23 +60,27 @@ def test_both_frameworks_make_the_same_update(raced):
 def test_torch_runs_its_faster_variant_and_the_ratio_is_of_the_medians(raced):
     other = raced["against"]
     assert set(other["trials"]) >= {"sdpa, fused", "eager, fused"} and len(other["trials"]) == 3
-    assert min(other["trials"], key=other["trials"].get) == f"{other['attention']}, {other['optimizer']}"
+    assert min(other["trials"], key=other["trials"].get) == other["way"].replace(" attention", "").removesuffix(" AdamW")
     assert other["ratio"] == pytest.approx(other["seconds"]["median"] / raced["seconds"]["median"])
     text = train.table(raced)
     assert text.count("\n| ") == 3 and f"{other['ratio']:.2f} times as long" in text
 
 
-def test_an_update_of_rl_is_measured_with_its_profile(tmp_path):
+def test_an_update_of_rl_is_measured_with_its_profile_beside_the_naive_one(tmp_path):
     result = printed(
-        "--config=configs/tiny/stage1_shared_first_turn.py", "--steps=1", "--warmup=1", f"--profile={tmp_path}", "--image=28x28",
+        "--config=configs/tiny/stage1_shared_first_turn.py", "--against=naive", "--steps=1", "--warmup=1", f"--profile={tmp_path}", "--image=28x28",
         "--config.batch.size=2", "--config.rollout.charts=2", "--config.rollout.group=2", "--config.rollout.response_tokens=8",
         "--config.rollout.feedback_tokens=72", "--config.batch.rows=1", "--config.batch.row_tokens=128", "--config.batch.least_trained=16",
         "--config.batch.least_images=4", "--config.model.unroll=1",
     )
-    assert result["kind"] == "rl" and result["batch"]["trees"] == 2 and result["against"] is None
+    assert result["kind"] == "rl" and result["batch"]["trees"] == 2
     assert result["batch"]["trained_tokens"] == 2 * 2 * 8  # trees, suffixes, tokens
     assert list(tmp_path.rglob("*.xplane.pb"))
-    assert "groups" in train.table(result)
+    naive = result["against"]
+    assert naive["tokens"] == 2 * result["batch"]["tokens"] - 2 * 2 * 8  # the prefix of each of two groups once more, the responses as often
+    assert naive["losses"]["first"] == pytest.approx(result["losses"]["first"], rel=1e-5)
+    assert naive["losses"]["first_gradient_norm"] == pytest.approx(result["losses"]["first_gradient_norm"], rel=1e-3)
+    assert "groups" in train.table(result) and "times the tokens" in train.table(result)
 
 
 def test_utilisation_is_flops_over_what_the_chips_could_do():
@@ -104,13 +108,13 @@ def test_responses_and_patches_differ_between_dialogues(policy):
 
 
 def test_updates_of_different_losses_are_not_compared():
-    from recoder_jax.bench.torch_update import check_equal
     from recoder_jax.bench.update import Step
 
     one = Step(seconds=1.0, core_seconds=1.0, loss=7.0, gradient_norm=1.0)
-    check_equal(one, dataclasses.replace(one, loss=7.0005))
-    with pytest.raises(ValueError, match="not the same update"):
-        check_equal(one, dataclasses.replace(one, loss=7.001))
+    train.check_equal(one, dataclasses.replace(one, loss=7.0005, gradient_norm=1.1), "torch")  # they clip and sum in other ways
+    for other, name in [({"loss": 7.001}, "torch"), ({"loss": 7.001}, "naive"), ({"gradient_norm": 1.1}, "naive")]:
+        with pytest.raises(ValueError, match="not the same update"):
+            train.check_equal(one, dataclasses.replace(one, **other), name)
 
 
 def test_the_share_of_others_is_a_share():
@@ -129,6 +133,7 @@ def test_the_share_of_others_is_a_share():
     (["--turns=9"], "no room for responses"),
     (["--against=torch", "--config.model.dtype=bfloat16"], "compares in float32"),
     (["--against=torch", "--config.kind=rl", "--config.rollout.charts=1"], "give an SFT config"),
+    (["--against=naive"], "give an RL config with a group"),
 ])
 def test_bad_input_ends_with_2_and_a_sentence(arguments, sentence, capsys):
     assert door.main(["train", "--config=configs/tiny/sft.py", *arguments]) == 2

@@ -6,7 +6,6 @@ The dialogues stand as one batch of rows, their positions computed beforehand, a
 
 import dataclasses
 import importlib.util
-import math
 import os
 import tempfile
 import time
@@ -16,13 +15,12 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from recoder_jax.bench.update import Step, Update
+from recoder_jax.bench.update import Rival, Step, Update
 from recoder_jax.learning.batch import Tree, token_weights
 from recoder_jax.models.huggingface import export_policy
 
 ATTENTIONS = ("sdpa", "eager")
 OPTIMIZERS = ("fused", "foreach")
-TOLERANCE = 1e-4  # relative, of the losses of the first step
 _TRIALS = 3  # steps of a variant; the first is not counted
 
 
@@ -140,16 +138,6 @@ def part_of(trees: Sequence[Tree], weights: Sequence[float], model) -> Part:
     return Part(inputs, row, column - 1, ids[row, column], torch.tensor(weights, dtype=torch.float32)[row])
 
 
-@dataclasses.dataclass(frozen=True)
-class Rival:
-    """The variant of the torch update that is faster here. trials: seconds of every variant by its name."""
-
-    update: TorchUpdate
-    attention: str
-    optimizer: str
-    trials: dict[str, float]
-
-
 def fastest(update: Update, progress: Callable[[str], None]) -> Rival:
     """Times the attentions, then the optimizers with the faster attention, and starts the best of them from the first weights."""
     trials: dict[tuple[str, str], float] = {}
@@ -170,10 +158,5 @@ def fastest(update: Update, progress: Callable[[str], None]) -> Rival:
         attention, _ = best(ATTENTIONS, OPTIMIZERS[:1])
         choice = best([attention], OPTIMIZERS)
         rival = TorchUpdate(directory, update, *choice)
-    return Rival(rival, *choice, {", ".join(name): seconds for name, seconds in trials.items()})
-
-
-def check_equal(ours: Step, theirs: Step) -> None:
-    """Raises ValueError unless both computed the same loss: times of different updates are not compared."""
-    if not math.isclose(ours.loss, theirs.loss, rel_tol=TOLERANCE):
-        raise ValueError(f"the first loss is {ours.loss:.6f} here and {theirs.loss:.6f} in torch, so these are not the same update")
+    work, named = update.work(), {", ".join(name): seconds for name, seconds in trials.items()}
+    return Rival("torch", f"{choice[0]} attention, {choice[1]} AdamW", rival, work["tokens"], work["flops"], named)

@@ -1,18 +1,20 @@
-"""Seconds, tokens a second and model FLOP utilisation of an update, and with --against=torch the same update in torch beside it.
+"""Seconds, tokens a second and model FLOP utilisation of an update, alone, beside the same update in torch, or beside the naive one.
 
-    python -m recoder_jax.bench train --config=configs/tiny/sft.py [--config.a.b=v] [--against=torch] [--profile=DIR] [--json]
+    python -m recoder_jax.bench train --config=configs/tiny/sft.py [--config.a.b=v] [--against=torch|naive] [--profile=DIR] [--json]
 
 The step is the one that `train` runs, with random weights, on a batch whose images and responses reach the config's caps: SFT
 dialogues that fill the rows, or RL groups. Packing the batch is outside of the step, and timed once. FLOPs follow the rule of
 learning/flops.py; utilisation is over the maker's peak, and there is none where the peak is not in the table of
 planning/machines.py, as for a CPU.
 
-With --against=torch the two updates take turns (a step of one, a step of the other), so that what else the machine does slows
-both. Torch runs the faster of two attentions and of two AdamWs. The first losses must agree.
+With --against the two updates take turns (a step of one, a step of the other), so that what else the machine does slows both. Torch
+runs the faster of two attentions and of two AdamWs. Naive is our own step with a copy of the prompt for every response. The first losses must
+agree.
 """
 
 import argparse
 import contextlib
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +25,7 @@ from recoder_jax.bench.machine import Elsewhere, machine
 SUMMARY = "seconds, tokens a second and FLOP utilisation of an update"
 PACKAGES = ("jax", "jaxlib", "flax", "optax")
 ENVIRONMENT = ("JAX_PLATFORMS", "XLA_FLAGS", "GLIBC_TUNABLES", "LD_PRELOAD", "OMP_NUM_THREADS", "MKL_NUM_THREADS")  # what changes times
+TOLERANCE = 1e-4  # relative, of the losses of the first step
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--warmup", type=int, default=2, help="steps before them (default: 2)")
     parser.add_argument("--turns", type=int, default=1, help="SFT: turns of a dialogue, an image each (default: 1)")
     parser.add_argument("--image", metavar="HEIGHTxWIDTH", help="pixels of every image (default: 4 : 3 at image.max_pixels)")
-    parser.add_argument("--against", choices=("torch",), help="time the same SFT update in torch too, on the same cores")
+    parser.add_argument("--against", choices=("torch", "naive"), help="time another way of the same update too: SFT in torch on the same cores, or RL without shared prefixes")
     parser.add_argument("--profile", metavar="DIR", help="write a trace of the timed steps for TensorBoard or Perfetto")
 
 
@@ -42,7 +45,7 @@ def measure(options: argparse.Namespace, progress: Callable[[str], None]) -> dic
             raise ValueError(f"--{name} is {getattr(options, name)}; give at least 1")
     import jax  # here, as the subjects that need no jax start without it
 
-    from recoder_jax.bench import torch_update
+    from recoder_jax.bench import naive_update, torch_update
     from recoder_jax.bench.update import Update
     from recoder_jax.configuration import load
 
@@ -50,20 +53,23 @@ def measure(options: argparse.Namespace, progress: Callable[[str], None]) -> dic
     if config.tokenizer != "tiny" and not Path(config.tokenizer, "tokenizer.json").is_file():
         notes.append(f"there is no tokenizer in {config.tokenizer!r}; that of the tiny policy gives the length of the prompt")
         config.tokenizer = "tiny"
-    if options.against:
+    if options.against == "torch":
         torch_update.check(config, jax.default_backend())
-    where = machine(PACKAGES + (("torch", "transformers") if options.against else ()))
-    with Update(config, options.turns, image_size(options.image)) as update:
+    if options.against == "naive":
+        naive_update.check(config)
+    where = machine(PACKAGES + (("torch", "transformers") if options.against == "torch" else ()))
+    with contextlib.ExitStack() as stack:
+        update = stack.enter_context(Update(config, options.turns, image_size(options.image)))
         progress(f"compiled in {update.compile_seconds:.1f} s")
         first = [update.step() for _ in range(options.warmup)][0]
         memory, rival, theirs = update.peak_memory(), None, []
         if options.against:
-            rival = torch_update.fastest(update, progress)
+            rival = torch_update.fastest(update, progress) if options.against == "torch" else naive_update.rival_of(update, stack, progress)
             theirs = [rival.update.step() for _ in range(options.warmup)]
-            torch_update.check_equal(first, theirs[0])
+            check_equal(first, theirs[0], options.against)
         elsewhere = Elsewhere()
         with jax.profiler.trace(options.profile) if options.profile else contextlib.nullcontext():
-            ours, others = race(update, rival and rival.update, options.steps, progress)
+            ours, others = race(update, rival, options.steps, progress)
         busy = elsewhere.share()
         result = report(update, ours)
     result |= {"config": options.config, "warmup": options.warmup, "steps": options.steps, "notes": notes, "machine": where, "memory": memory,
@@ -83,14 +89,25 @@ def image_size(text: str | None) -> tuple[int, int] | None:
     return int(height), int(width)
 
 
-def race(update, other, steps: int, progress: Callable[[str], None]) -> tuple[list, list]:
-    """Timed steps of both, in turns; none of `other` where it is None."""
+def check_equal(ours, theirs, name: str) -> None:
+    """Raises ValueError unless the first steps have the same loss and, in one framework, gradient: times of different updates are not
+    compared."""
+    same = math.isclose(ours.loss, theirs.loss, rel_tol=TOLERANCE)
+    if not same or (name == "naive" and not math.isclose(ours.gradient_norm, theirs.gradient_norm, rel_tol=30 * TOLERANCE)):
+        raise ValueError(
+            f"the first loss is {ours.loss:.6f} and {theirs.loss:.6f} ({name}), the gradient norm {ours.gradient_norm:.5f} and "
+            f"{theirs.gradient_norm:.5f}, so these are not the same update"
+        )
+
+
+def race(update, rival, steps: int, progress: Callable[[str], None]) -> tuple[list, list]:
+    """Timed steps of both, in turns; none of a rival where it is None."""
     ours, others = [], []
     for number in range(1, steps + 1):
         ours.append(update.step())
-        if other is not None:
-            others.append(other.step())
-        said = f", torch {others[-1].seconds:.3f} s" if others else ""
+        if rival is not None:
+            others.append(rival.update.step())
+        said = f", {rival.name} {others[-1].seconds:.3f} s" if others else ""
         progress(f"step {number} of {steps}: {ours[-1].seconds:.3f} s{said}")
     return ours, others
 
@@ -122,10 +139,10 @@ def spread(steps: Sequence) -> dict[str, float]:
 
 
 def against(rival, first: Sequence, steps: Sequence, ours: float) -> dict:
-    """What the torch update came to. ours: median seconds of ours. ratio: how many times as long a step of torch takes."""
+    """What the other update came to. ours: median seconds of ours. ratio: how many times as long a step of the other takes."""
     seconds = spread(steps)
     return {
-        "framework": "torch", "attention": rival.attention, "optimizer": rival.optimizer, "trials": rival.trials, "seconds": seconds,
+        "name": rival.name, "way": rival.way, "trials": rival.trials, "tokens": rival.tokens, "flops": rival.flops, "seconds": seconds,
         "losses": {"first": first[0].loss, "last": steps[-1].loss, "first_gradient_norm": first[0].gradient_norm},
         "ratio": seconds["median"] / ours,
     }
@@ -146,8 +163,10 @@ def table(result: dict) -> str:
         _row("jax", result["seconds"], work, result["mfu"]),
     ]
     if other:
-        name = f"torch, {other['attention']} attention, {other['optimizer']} AdamW"
-        lines += [_row(name, other["seconds"], work, None), "", f"a step of torch takes {other['ratio']:.2f} times as long; {_losses(result, other)}"]
+        theirs = work | {"tokens": other["tokens"], "flops": other["flops"]}
+        times = f"a step of {other['name']} takes {other['ratio']:.2f} times as long"
+        share = "" if other["tokens"] == work["tokens"] else f", for {other['tokens'] / work['tokens']:.2f} times the tokens"
+        lines += [_row(f"{other['name']}, {other['way']}", other["seconds"], theirs, None), "", f"{times}{share}; {_losses(result, other)}"]
     memory = result["memory"]
     lines += [
         "", f"compiled in {result['compile_seconds']:.1f} s, batch packed in {result['pack_seconds']:.2f} s, "

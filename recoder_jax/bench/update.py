@@ -5,7 +5,7 @@ import dataclasses
 import resource
 import time
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -32,19 +32,32 @@ class Step:
     gradient_norm: float
 
 
+@dataclasses.dataclass(frozen=True)
+class Rival:
+    """Another way of the same update. way: how it is made, in words. update: has `step`. tokens, flops: of a step, as `Update.work` counts
+    them. trials: seconds of the variants it was chosen from."""
+
+    name: str
+    way: str
+    update: Any
+    tokens: int
+    flops: float
+    trials: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
 class Update:
     """The learner of `train`, its state and one batch. A context manager: steps run under the config's mesh.
 
-    turns: of an SFT dialogue. size: (height, width) of the images, as of `planning.stand_ins`. Raises ValueError where the config does
-    not fit the devices.
+    turns: of an SFT dialogue. size: (height, width) of the images, as of `planning.stand_ins`. trees: of the batch; by default stand-ins at
+    the config's caps. Raises ValueError where the config does not fit the devices.
     """
 
-    def __init__(self, config: ConfigDict, turns: int, size: tuple[int, int] | None = None):
+    def __init__(self, config: ConfigDict, turns: int, size: tuple[int, int] | None = None, trees: Sequence[Tree] | None = None):
         self.config, self.mesh = config, factory.mesh_of(config)
         learner.check_rows(config, self.mesh)
         self.policy = factory.policy_of(config)
         self.learner = learner.learner_of(config, self.policy, self.mesh)
-        self.trees = filled(trees_of(config, self.policy.encoder, turns, size), self.policy.encoder, config.seed)
+        self.trees = trees or filled(trees_of(config, self.policy.encoder, turns, size), self.policy.encoder, config.seed)
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
