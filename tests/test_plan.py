@@ -104,8 +104,13 @@ def test_argument_bytes_are_those_of_the_shards():
         batch = planned.batch()[0]
         unread = held_bytes((batch.strand, batch.reference, batch.anchor))  # only a ratio by sequence and a KL read them
     assert step.compiled.memory.arguments == sum(step.compiled.held.values()) - unread
-    assert 0 < step.rule_flops < step.compiled.work.flops
+    assert 0 < step.rule_flops < step.compiled.work.flops and step.beside == 0
     assert step.compiled.memory.aliased <= step.compiled.memory.output < step.compiled.memory.arguments
+
+
+def test_the_reference_of_kl_is_counted_in_the_dtype_of_activations():
+    _, planned = planned_step("score_stage1", [*RL, "--config.model.dtype=bfloat16"])
+    assert planned.reference() == 2 * planned.policy.config.parameters()
 
 
 def test_the_rollout_of_a_config_is_planned_for_local_devices(capsys):

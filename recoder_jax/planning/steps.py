@@ -49,6 +49,12 @@ class Planned:
     learner: learner.Learner
     turns: int
 
+    def reference(self) -> int:
+        """Bytes a chip of the policy that KL is taken to, 0 where it has no weight."""
+        if not learner.has_reference(self.config):
+            return 0
+        return held_bytes(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, self.config.model.dtype, sharding=x.sharding), self.learner.abstract.params))
+
     def batch(self) -> tuple[Batch, list[Tree]]:
         """The batch of an update, placed, and the trees it holds."""
         trees = trees_of(self.config, self.policy.encoder, self.turns)
@@ -72,7 +78,7 @@ def steps_of(plan: Planned, only: str) -> Iterator[Step]:
         if only != "sample":
             yield update(plan, batch, trees)
         if plan.config.kind == "rl" and only != "train":
-            beside = held_bytes(plan.learner.abstract.optimizer) + held_bytes(batch)
+            beside = held_bytes(plan.learner.abstract.optimizer) + held_bytes(batch) + plan.reference()
             yield from Rollout(plan, beside).steps()
 
 
@@ -84,7 +90,7 @@ def update(plan: Planned, batch: Batch, trees: list[Tree]) -> Step:
     trained = sum(int(piece.trained.sum()) for tree in trees for piece, _ in tree.strands())
     updates = plan.config.objective.updates
     flops = updates * training_flops(trees, plan.policy.config, plan.config.optimizer.train_vision)
-    return Step("update", 1, trained * updates, flops, 0, compiled)
+    return Step("update", 1, trained * updates, flops, plan.reference(), compiled)
 
 
 class Rollout:

@@ -65,7 +65,7 @@ def first_knob(step: Step, config: ConfigDict, share: int, room: int) -> str:
     if most in ("state", "parameters"):
         return f"{start}: raise mesh.fsdp or mesh.tensor, that is take more chips, or set model.param_dtype to bfloat16"
     if most == "beside":
-        return f"{start} (moments and the batch of the update before): raise mesh.fsdp or mesh.tensor, that is take more chips"
+        return f"{start} (moments and the batch of the update before, the reference of KL): raise mesh.fsdp or mesh.tensor, that is take more chips"
     if most == "batch":
         return f"{start}, nearly all of it patches of images: lower image.max_pixels or batch.size, or take more chips"
     if most == "given":
