@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+# Most of the time of the tests goes into compiling small programs that run once; unoptimised they compile in about half of it.
+os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=0 {os.environ.get('XLA_FLAGS', '')}".strip()
 # Files that take longest, so that two workers end together.
 FIRST = ("test_train.py", "test_hostile.py", "test_sampling.py", "test_learning.py", "test_sampling_sharded.py", "test_sharding.py", "test_serve_door.py")
 

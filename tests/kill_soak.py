@@ -51,7 +51,9 @@ def outlived(seconds: float) -> int:
     return len(left)
 
 
-def life(arguments: list[str], environment: dict[str, str], run: Path, moments: random.Random, step_seconds: float) -> tuple[str, str | None]:
+def life(
+    arguments: list[str], environment: dict[str, str], run: Path, steps: int, moments: random.Random, step_seconds: float,
+) -> tuple[str, str | None]:
     """Start the run and kill it at a random moment. Returns what was done ('killed', 'terminated', 'done') and what was wrong."""
     began, lines = time.monotonic(), lines_of(run)
     if moments.random() < 0.3:
@@ -72,8 +74,8 @@ def life(arguments: list[str], environment: dict[str, str], run: Path, moments: 
     code = process.wait(timeout=120)
     done = "killed" if number == signal.SIGKILL else "terminated"
     print(f"{done} after {time.monotonic() - began:5.1f} s, {lines} -> {lines_of(run)} steps, exit code {code}", flush=True)
-    started = until is not None  # before a run listens, SIGTERM ends it as it ends any process
-    return done, f"SIGTERM ended with exit code {code}" if done == "terminated" and code not in ((75,) if started else (75, -15)) else None
+    allowed = {75, 0 if lines_of(run) == steps else 75, -15 if until is None else 75}  # before a run listens, SIGTERM ends it as any process
+    return done, f"SIGTERM ended with exit code {code}" if done == "terminated" and code not in allowed else None
 
 
 def soak(kind: str, kills: int, steps: int, seed: int, work: Path) -> dict:
@@ -89,7 +91,7 @@ def soak(kind: str, kills: int, steps: int, seed: int, work: Path) -> dict:
 
     moments, did, wrong = random.Random(seed), collections.Counter(), []
     while did["killed"] + did["terminated"] < kills and not did["done"]:
-        what, fault = life(command(config, run, world, extra), environment, run, moments, seconds)
+        what, fault = life(command(config, run, world, extra), environment, run, steps, moments, seconds)
         did[what] += 1
         wrong += [fault] if fault else []
         if left := outlived(20):
@@ -111,7 +113,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--kind", choices=sorted(CONFIGS), default="rl")
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--steps", type=int, default=80, help="length of the run; a kill lets about one step through")
+    parser.add_argument("--steps", type=int, default=110, help="length of the run; a kill lets about one and a half steps through")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     ctypes.CDLL(None).prctl(SUBREAPER, 1)

@@ -62,7 +62,7 @@ EIGHT_DEVICES = """
 
 
 def test_eight_devices_say_what_one_says():
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(EIGHT_DEVICES)], env=environment, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.strip() == "equal", done.stderr[-3000:]
     assert "Involuntary full rematerialization" not in done.stderr

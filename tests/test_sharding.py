@@ -137,7 +137,7 @@ def test_eight_devices_compute_what_one_computes(tmp_path):
     environment = {
         **os.environ,
         'JAX_PLATFORMS': 'cpu',
-        'XLA_FLAGS': '--xla_force_host_platform_device_count=8',
+        'XLA_FLAGS': os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=8",
         'PYTHONPATH': str(ROOT),
         'TF_CPP_MIN_LOG_LEVEL': '0',
     }

@@ -111,7 +111,7 @@ def test_four_devices_learn_what_one_device_learns(world, environment, tmp_path)
     one, four = tmp_path / "one", tmp_path / "four"
     steps = ["--config.steps=3", "--config.checkpoint.every=2"]
     run_to_end(command("sft", one, world, [*SMALL, *steps]), environment)
-    many = environment | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    many = environment | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4"}
     run_to_end(command("sft", four, world, [*SMALL, *steps, "--config.mesh.data=2", "--config.mesh.fsdp=2"]), many)
     expected, got = content(one), content(four)
     for row, other in zip(expected[0], got[0], strict=True):
