@@ -61,6 +61,7 @@ def add_learning(config: ml_collections.ConfigDict) -> None:
     config.data = ml_collections.ConfigDict()
     config.data.dir = "data"  # where `python -m recoder_jax.prepare` put the data sets
     config.data.name = "chart_world"
+    config.data.language = "python"  # of the programs of data.name and evaluation.data (recoder_jax/languages); sets of mixed_with bring their own
     config.data.split = "train"
     config.data.keep = "all"  # RL: all charts, or flat, those whose program holds its data in one-dimensional arrays and flat dictionaries
     config.data.mixed_with = ""  # SFT: further data sets, 'name:split,name:split', mixed in by their sizes
@@ -104,7 +105,7 @@ def add_rollout(config: ml_collections.ConfigDict) -> None:
     config.rollout.chunk = 16  # tokens decoded between two looks at who has ended and who can go on
     config.rollout.refills = 0  # DAPO: groups whose rewards are all equal are left out and charts that follow played for them, at most so many times
     config.rollout.offload = False  # the optimizer's moments lie in the host's memory while dialogues are sampled
-    config.rollout.stop_at_fence = False  # cut a response where its python block is closed, in evaluation too
+    config.rollout.stop_at_fence = False  # cut a response where its block is closed, in evaluation too
     config.rollout.difference = False  # feedback shows, beside the render, where it differs from the target; in SFT and evaluation too
     config.rollout.gamma = 0.0  # weight of the first turn's reward in the trajectory reward
     config.rollout.eta = 0.0  # weight of the bonus
