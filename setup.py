@@ -20,7 +20,7 @@ setup(
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["recoder_jax", "recoder_jax.*"]),
     package_data={
-        "recoder_jax.dialogue": ["tiny_tokenizer/*.json"],
+        "recoder_jax.dialogue": ["tiny_tokenizer/*.json", "tiny_svg_tokenizer/*.json"],
         "recoder_jax.runs": ["templates/*"],
     },
     install_requires=[

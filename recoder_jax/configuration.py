@@ -43,7 +43,7 @@ def add_policy(config: ml_collections.ConfigDict) -> None:
     config.model.remat = "none"  # what the backward pass computes again: none; blocks, all but their inputs; attention, all but inputs and splash's output
     config.model.attention = "auto"  # xla, splash on TPUs, cudnn on NVIDIA GPUs; auto: by platform
     config.model.unroll = 1  # blocks an iteration of the layer loop runs when training; more compile longer and run faster on CPUs
-    config.tokenizer = "tiny"  # 'tiny' or a directory with a Qwen2.5-VL tokenizer.json
+    config.tokenizer = "tiny"  # 'tiny', 'tiny_svg' or a directory with a Qwen2.5-VL tokenizer.json
 
     config.image = ml_collections.ConfigDict()
     config.image.min_pixels = 28 * 28  # images are scaled into these bounds

@@ -18,7 +18,7 @@ from recoder_jax.dialogue.response import write_response
 from recoder_jax.languages.language import Language, find
 
 TRAINED = ('last', 'all')
-PREPARED = ('chart_world', 'chart_world_corrections', 'mpl_gallery')  # sets that `prepare` builds
+PREPARED = ('chart_world', 'chart_world_corrections', 'svg_world', 'svg_world_corrections', 'mpl_gallery')  # sets that `prepare` builds
 
 
 def open_charts(data_dir: str | Path, name: str, split: str, keep: str = 'all', language: str = 'python') -> Sequence[Chart]:
