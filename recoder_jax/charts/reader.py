@@ -8,6 +8,7 @@ renderer ends that process. Its answer passes the same gates as the frame of a p
 """
 
 import json
+import signal
 import socket
 import time
 from dataclasses import replace
@@ -53,6 +54,8 @@ class Reader:
         """The execution; ReplayerLost when the replayer died or did not answer in time, and nothing else."""
         seconds = ending.seconds
         end = early_end(ending, self._limits)
+        if not self._elements and ending.code == -signal.SIGABRT and not ending.late:
+            end = Status.memory, 'the renderer gave its process up, as it does when it gets no memory'
         if end is not None:
             return failure(*end, seconds)
         if len(frame) > max_frame(self._limits):

@@ -4,7 +4,7 @@
     names()        what modules there are
 
 A language says how it is asked for, how it is fenced in a response, what a program without a fence looks like, and how a program becomes a
-picture. Nobody outside this room asks which language it is. Nothing of the package is imported here.
+picture. Nobody outside this room asks which language it is. Nothing of the package outside this room is imported here.
 """
 
 import importlib
@@ -13,9 +13,10 @@ import pkgutil
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+
+from recoder_jax import languages
 
 ENDS = ('error', 'forbidden', 'output', 'no_figure')
 
@@ -76,8 +77,7 @@ class Language:
 
 def names() -> list[str]:
     """Names of all languages, in alphabetical order."""
-    found = (module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
-    return sorted(name for name in found if name != 'language')
+    return sorted(module.name for module in pkgutil.iter_modules(languages.__path__) if module.name != 'language')
 
 
 def find(name: str) -> Language:

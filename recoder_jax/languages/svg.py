@@ -10,8 +10,8 @@ The process is confined as every program's is. Before resvg sees a document, it 
     says no size, by width and height or by viewBox                                 no_figure
     is no XML, or another document                                                  error
 
-Its size is its own at 96 dots an inch, on white. Fonts are those of matplotlib, whatever the machine has. What takes long ends at the deadline of the
-program, what takes memory at its limit, where Rust ends the process (killed).
+Its size is its own at 96 dots an inch, on white. Fonts are those of matplotlib, whatever the machine has. What takes long ends at the deadline of
+programs (timeout); what takes memory ends the process (memory). What expat and resvg read differently is left to the walls of the process.
 """
 
 import importlib.util
