@@ -1,11 +1,12 @@
 """VinciCoder, SFT (arXiv 2511.00391): generation and visual refinement mixed, in several languages, one turn and two turns. Qwen2.5-VL-7B here.
 
-Paper     1.6 million pairs: charts, web pages, SVG, LaTeX, chemistry, and refinement of a flawed program after its render. Qwen3-VL-8B there, ms-swift.
-Ours      the policy, the sets that stand for its corpus (python and SVG), rate, batch, row length, mesh and optimizer: the numbers at hand say none of them.
-          A refinement is a dialogue of two turns whose second carries the loss; each set brings its language, and with it the request and the fence.
+Paper     1.6 million pairs: charts, web pages, SVG, LaTeX, chemistry, and refinement of a flawed program after its render. Qwen3-VL-8B there.
+Ours      the policy, the sets that stand for its corpus (python and SVG), rate, batch, row length, mesh and optimizer, of which we know no
+          published numbers. A refinement is a dialogue of two turns whose second carries the loss; each set brings its language, and with it
+          the request and the fence.
 Measured  not measured.
-Data      vincicoder_charts, vincicoder_svg and their _refinement sets in data.dir, in the layout `prepare` writes; their builders are not part of this
-          release.
+Data      vincicoder_charts, vincicoder_svg and their _refinement sets in data.dir, in the layout `prepare` writes; their builders are not
+          part of this release.
 Weights   python -m recoder_jax.convert import Qwen2.5-VL-7B-Instruct policies/7b
 Command   python -m recoder_jax.train --config=configs/vincicoder_sft.py --workdir=runs/7b/vincicoder_sft --config.init=policies/7b
 """

@@ -2,8 +2,8 @@
 
     python -m recoder_jax.correct --checkpoint=runs/demo/stage2 --image=chart.png --turns=3 --out=corrected
 
-Writes turn_1.py (or .svg, as the language has it), turn_1.png, turn_2.py, ... and dialogue.html. A turn whose program fails has a turn_N.log instead of a picture; a run
-that was trained with rollout.difference also leaves turn_N_difference.png, what the policy was shown beside its render.
+Writes turn_1.py (or .svg, as the language has it), turn_1.png, turn_2.py, ... and dialogue.html. A turn whose program fails has a turn_N.log
+instead of a picture; a run that was trained with rollout.difference also leaves turn_N_difference.png, what the policy was shown beside its render.
 """
 
 import argparse

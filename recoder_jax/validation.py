@@ -168,7 +168,8 @@ def validate_language(config: ml_collections.ConfigDict) -> None:
     language, names = find(config.data.language), [f"{prefix}{name}" for prefix in ("", "ramp_") for name in ("alpha", "textual")]
     weighed = [name for name in names if config.reward[name]]
     check(language.elements or not weighed,
-          f"reward.{''.join(weighed[:1])} is set but programs in {language.name} have no elements that it could compare; set it to 0 and raise reward.similarity")
+          f"reward.{''.join(weighed[:1])} is set but programs in {language.name} have no elements that it could compare; set it to 0 and raise "
+          "reward.similarity")
     check(language.elements or config.data.keep == "all", f"data.keep is {config.data.keep!r}, which reads python programs; set it to all")
 
 

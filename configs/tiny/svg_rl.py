@@ -1,5 +1,6 @@
-"""RL on SVG documents, full trajectory: G dialogues a chart, both turns trained. Programs of SVG have no elements, so the reward is how alike render and
-target look (0.9) and the form of the response (0.1).
+"""RL on SVG documents, full trajectory: G dialogues a chart, both turns trained.
+
+SVG documents have no elements, so the reward is how alike render and target look (0.9) and the form of the response (0.1).
 
 Data      charts of svg_world (needs pip install -e .[svg])
 Command   python -m recoder_jax.train --config=configs/tiny/svg_rl.py --workdir=runs/svg_rl --config.init=runs/svg_corrections

@@ -18,11 +18,10 @@ import numpy as np
 
 from recoder_jax import languages
 
-ENDS = ('error', 'forbidden', 'output', 'no_figure')
-
 
 class Unrendered(Exception):
-    """A program that gives no picture. end: one of ENDS, as `charts.execution.Status` names them. The message is the log that its feedback shows."""
+    """A program that gives no picture. end: how, as `charts.execution.Status` names it: error, forbidden, output or no_figure. The message is the log
+    that its feedback shows."""
 
     def __init__(self, end: str, sentence: str):
         super().__init__(sentence)

@@ -55,6 +55,8 @@ def model_part(case: Case) -> float | None:
 
 def similarity_part(case: Case) -> float:
     """ValueError when the mixture was not given the target."""
+    if isinstance(case.scores, PictureScore):
+        return case.scores.low_level
     if case.target is None:
         raise ValueError('the similarity part needs the image of the chart; give the mixture the target')
     return similarity(case.target, case.execution.render)
