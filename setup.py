@@ -8,6 +8,7 @@ TPU = JAX.replace("jax", "jax[tpu]", 1)  # brings libtpu, which also compiles fo
 # What programs of chart data sets import besides matplotlib, numpy and scipy. The sandbox offers what is installed.
 CHARTS = ["seaborn>=0.13", "pandas>=2.2", "networkx>=3.2", "squarify>=0.4.4", "matplotlib-venn>=1.1"]
 
+SVG = "resvg-py>=0.5,<0.6"
 SERVE = "aiohttp>=3.13,<4"
 TENSORBOARD = "tensorboard>=2.20,<3"
 
@@ -19,7 +20,7 @@ setup(
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["recoder_jax", "recoder_jax.*"]),
     package_data={
-        "recoder_jax.dialogue": ["tiny_tokenizer/*.json"],
+        "recoder_jax.dialogue": ["tiny_tokenizer/*.json", "tiny_svg_tokenizer/*.json"],
         "recoder_jax.runs": ["templates/*"],
     },
     install_requires=[
@@ -46,7 +47,8 @@ setup(
     extras_require={
         "charts": CHARTS,
         "serve": [SERVE],
-        "test": ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "torch==2.13.0", TPU, SERVE, TENSORBOARD, *CHARTS],
+        "test": ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "torch==2.13.0", TPU, SERVE, TENSORBOARD, SVG, *CHARTS],
+        "svg": [SVG],
         "tensorboard": [TENSORBOARD],
         "wandb": ["wandb>=0.31,<1"],
         "tpu": [TPU],

@@ -43,7 +43,7 @@ def add_policy(config: ml_collections.ConfigDict) -> None:
     config.model.remat = "none"  # what the backward pass computes again: none; blocks, all but their inputs; attention, all but inputs and splash's output
     config.model.attention = "auto"  # xla, splash on TPUs, cudnn on NVIDIA GPUs; auto: by platform
     config.model.unroll = 1  # blocks an iteration of the layer loop runs when training; more compile longer and run faster on CPUs
-    config.tokenizer = "tiny"  # 'tiny' or a directory with a Qwen2.5-VL tokenizer.json
+    config.tokenizer = "tiny"  # 'tiny', 'tiny_svg' or a directory with a Qwen2.5-VL tokenizer.json
 
     config.image = ml_collections.ConfigDict()
     config.image.min_pixels = 28 * 28  # images are scaled into these bounds
@@ -61,6 +61,7 @@ def add_learning(config: ml_collections.ConfigDict) -> None:
     config.data = ml_collections.ConfigDict()
     config.data.dir = "data"  # where `python -m recoder_jax.prepare` put the data sets
     config.data.name = "chart_world"
+    config.data.language = "python"  # of the programs of data.name and evaluation.data (recoder_jax/languages); sets of mixed_with bring their own
     config.data.split = "train"
     config.data.keep = "all"  # RL: all charts, or flat, those whose program holds its data in one-dimensional arrays and flat dictionaries
     config.data.mixed_with = ""  # SFT: further data sets, 'name:split,name:split', mixed in by their sizes
@@ -104,7 +105,7 @@ def add_rollout(config: ml_collections.ConfigDict) -> None:
     config.rollout.chunk = 16  # tokens decoded between two looks at who has ended and who can go on
     config.rollout.refills = 0  # DAPO: groups whose rewards are all equal are left out and charts that follow played for them, at most so many times
     config.rollout.offload = False  # the optimizer's moments lie in the host's memory while dialogues are sampled
-    config.rollout.stop_at_fence = False  # cut a response where its python block is closed, in evaluation too
+    config.rollout.stop_at_fence = False  # cut a response where its block is closed, in evaluation too
     config.rollout.difference = False  # feedback shows, beside the render, where it differs from the target; in SFT and evaluation too
     config.rollout.gamma = 0.0  # weight of the first turn's reward in the trajectory reward
     config.rollout.eta = 0.0  # weight of the bonus

@@ -2,8 +2,8 @@
 
     python -m recoder_jax.correct --checkpoint=runs/demo/stage2 --image=chart.png --turns=3 --out=corrected
 
-Writes turn_1.py, turn_1.png, turn_2.py, ... and dialogue.html. A turn whose program fails has a turn_N.log instead of a picture; a run
-that was trained with rollout.difference also leaves turn_N_difference.png, what the policy was shown beside its render.
+Writes turn_1.py (or .svg, as the language has it), turn_1.png, turn_2.py, ... and dialogue.html. A turn whose program fails has a turn_N.log
+instead of a picture; a run that was trained with rollout.difference also leaves turn_N_difference.png, what the policy was shown beside its render.
 """
 
 import argparse
@@ -25,12 +25,11 @@ from recoder_jax.configuration import defaults
 from recoder_jax.dialogue.difference import difference
 from recoder_jax.dialogue.images import ImageProcessor, encode_png, load_image
 from recoder_jax.doors import door
+from recoder_jax.languages.language import find, names
 from recoder_jax.rollout.measure import dialogue_records
 from recoder_jax.rollout.play import Plan, Slots
 from recoder_jax.rollout.trajectory import Group, Turn
 from recoder_jax.runs.viewer import write_dialogue_page
-
-TURN_FILE = re.compile(r"turn_[1-9][0-9]*(\.(py|png|log)|_difference\.png)")
 
 
 def correct(options: argparse.Namespace) -> None:
@@ -45,7 +44,7 @@ def correct(options: argparse.Namespace) -> None:
         stack.enter_context(jax.set_mesh(mesh))
         sandbox = stack.enter_context(factory.sandbox_of(config))
         policy, params = factory.trained_policy(options.checkpoint, config, mesh)
-        player = factory.player_of(policy, sandbox, None, mesh, Goldens(), Slots(places=1, lanes=1))
+        player = factory.player_of(policy, sandbox, None, mesh, Goldens(), Slots(places=1, lanes=1), language=config.data.language)
         plan = Plan(
             turns=options.turns, branch_turn=1, group=1, response_tokens=config.rollout.response_tokens,
             feedback_tokens=config.rollout.feedback_tokens, temperature=options.temperature,
@@ -54,7 +53,7 @@ def correct(options: argparse.Namespace) -> None:
         print(f"{policy.config.parameters() / 1e6:.2f} M parameters, {options.turns} turns over {options.image}", flush=True)
         params = player.sampler.load(params)
         groups, _ = player.play(params, [Chart(Path(options.image).name, image, "")], plan, options.seed, 0)
-    write(groups, image, out, options)
+    write(groups, image, out, options, find(config.data.language).suffix)
 
 
 def check_options(options: argparse.Namespace) -> None:
@@ -68,8 +67,14 @@ def check_options(options: argparse.Namespace) -> None:
         if not 0 <= value < math.inf:
             raise ValueError(f"--{name.replace('_', '-')} is {value}; give a number from 0")
     picture = Path(options.image)
-    if TURN_FILE.fullmatch(picture.name) and picture.parent.resolve() == Path(options.out).resolve():
+    if is_turn_file(picture.name) and picture.parent.resolve() == Path(options.out).resolve():
         raise ValueError(f"--image {options.image} would be overwritten by the turns in --out; choose another --out")
+
+
+def is_turn_file(name: str) -> bool:
+    """Whether this door gives a file such a name, in whatever language."""
+    endings = [find(language).suffix for language in names()] + [".png", ".log", "_difference.png"]
+    return re.fullmatch(f"turn_[1-9][0-9]*({'|'.join(map(re.escape, endings))})", name) is not None
 
 
 def config_of(options: argparse.Namespace) -> ConfigDict:
@@ -80,6 +85,8 @@ def config_of(options: argparse.Namespace) -> ConfigDict:
         config.rollout.response_tokens, config.rollout.feedback_tokens = 4096, 1536
     else:
         config = factory.config_of_run(options.checkpoint, config)
+        config.data.language = factory.language_of_run(options.checkpoint)
+    config.data.language = find(options.language or config.data.language).name
     for section, names in ((config.rollout, ("response_tokens", "feedback_tokens")), (config.image, ("min_pixels", "max_pixels"))):
         section.update({name: getattr(options, name) for name in names if getattr(options, name)})
     return config
@@ -95,17 +102,17 @@ def check_sizes(image: np.ndarray, config: ConfigDict) -> None:
         raise ValueError(f"{shown} may take {tokens} tokens and a feedback {limit}; raise --feedback-tokens or lower --max-pixels")
 
 
-def write(groups: list[Group], image: np.ndarray, out: Path, options: argparse.Namespace) -> None:
-    """All files of the dialogue; those that an earlier dialogue left in `out` go."""
+def write(groups: list[Group], image: np.ndarray, out: Path, options: argparse.Namespace, suffix: str = ".py") -> None:
+    """All files of the dialogue, programs with `suffix`; those that an earlier dialogue left in `out` go."""
     turns = groups[0].trajectories[0].turns
     for earlier in out.iterdir():
-        if TURN_FILE.fullmatch(earlier.name):
+        if is_turn_file(earlier.name):
             earlier.unlink()
     (out / "target.png").write_bytes(encode_png(image))
     pictures = {content(image): "target.png"}
     pictures |= {content(turn.execution.render): f"turn_{turn.number}.png" for turn in turns if turn.execution.render is not None}
     for turn in turns:
-        print(write_turn(turn, out), flush=True)
+        print(write_turn(turn, out, suffix), flush=True)
         if turn.compared:
             name, shown = f"turn_{turn.number}_difference.png", difference(turn.execution.render, image)
             (out / name).write_bytes(encode_png(shown))
@@ -120,15 +127,15 @@ def content(image: np.ndarray) -> tuple:
     return image.shape, image.tobytes()
 
 
-def write_turn(turn: Turn, out: Path) -> str:
-    """turn_N.py and its picture or log; returns the line that is shown for the turn."""
+def write_turn(turn: Turn, out: Path, suffix: str) -> str:
+    """The program, turn_N.py where it is python, and its picture or log; returns the line that is shown for the turn."""
     execution, name = turn.execution, f"turn_{turn.number}"
-    (out / f"{name}.py").write_text((turn.response.program or "") + "\n", encoding="utf-8")
+    (out / f"{name}{suffix}").write_text((turn.response.program or "") + "\n", encoding="utf-8")
     if execution.render is not None:
         (out / f"{name}.png").write_bytes(encode_png(execution.render))
-        return f"turn {turn.number}: {execution.status.value}, {name}.py, {name}.png"
+        return f"turn {turn.number}: {execution.status.value}, {name}{suffix}, {name}.png"
     (out / f"{name}.log").write_text(execution.log + "\n", encoding="utf-8")
-    return f"turn {turn.number}: {execution.status.value}, {name}.py, {name}.log"
+    return f"turn {turn.number}: {execution.status.value}, {name}{suffix}, {name}.log"
 
 
 def options_parser() -> argparse.ArgumentParser:
@@ -138,6 +145,7 @@ def options_parser() -> argparse.ArgumentParser:
     parser.add_argument("--image", required=True, metavar="FILE", help="the chart: PNG or JPEG")
     parser.add_argument("--out", required=True, metavar="DIR", help="directory for programs, renders and dialogue.html")
     parser.add_argument("--turns", type=int, default=4, help="turns to play (default 4)")
+    parser.add_argument("--language", default="", help="of the programs (default: the run's; python for a policy directory)")
     parser.add_argument("--temperature", type=float, default=0.0, help="of sampling; 0 takes the likeliest token (default)")
     parser.add_argument("--response-tokens", type=int, default=0, help="cap of a response (default: the run's; 4096 for a policy directory)")
     parser.add_argument("--feedback-tokens", type=int, default=0, help="cap of a feedback, image included (default: the run's; 1536)")

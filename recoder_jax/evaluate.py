@@ -23,10 +23,12 @@ from recoder_jax.doors import door
 from recoder_jax.evaluation.benchmark import chart_results, play_benchmark
 from recoder_jax.evaluation.metrics import evaluation_of
 from recoder_jax.evaluation.table import results_table
+from recoder_jax.languages.language import find
 from recoder_jax.learning.checkpoint import run_of, step_of
 from recoder_jax.rollout.measure import dialogue_records
 from recoder_jax.rollout.play import Plan
 from recoder_jax.runs.directory import RunDirectory
+from recoder_jax.validation import validate_language
 
 
 def evaluate(config: ConfigDict, workdir: str) -> None:
@@ -40,7 +42,8 @@ def evaluate(config: ConfigDict, workdir: str) -> None:
         print(f"{name}: evaluated already at step {step}\n{results_table([standing], turns=turns_shown(config))}", flush=True)
         return
     options, mesh = config.evaluation, factory.mesh_of(config)
-    charts = open_charts(config.data.dir, options.data, options.split)
+    validate_language(config)
+    charts = open_charts(config.data.dir, options.data, options.split, language=config.data.language)
     if options.charts > len(charts):
         raise ValueError(f"evaluation.charts is {options.charts} but the split holds {len(charts)}; prepare more or ask for fewer")
     plan = Plan(
@@ -55,13 +58,14 @@ def evaluate(config: ConfigDict, workdir: str) -> None:
         policy, params = factory.trained_policy(f"{directory}@{step}", config, mesh)
         reward = factory.mixture_of(config, judge)
         slots = dataclasses.replace(factory.slots_of(config), places=options.batch)
-        player = factory.player_of(policy, sandbox, reward, mesh, factory.goldens_of(config), slots, config.batch.least_windows)
+        player = factory.player_of(policy, sandbox, reward, mesh, factory.goldens_of(config), slots, config.batch.least_windows, config.data.language)
         chosen = [charts[index] for index in range(options.charts)]
         params = player.sampler.load(params)
         groups = play_benchmark(player, params, chosen, plan, config.seed, f"{name}, evaluation")
     benchmark = f"{options.data}, {options.split}, {options.charts} charts"
     evaluation = evaluation_of(
-        chart_results(groups), same_program, name=name, benchmark=benchmark, seeds={"seed": config.seed}, config_hash=mark
+        chart_results(groups), same_program, name=name, benchmark=benchmark, seeds={"seed": config.seed}, config_hash=mark,
+        compared="elements" if find(config.data.language).elements else "pictures",
     )
     run.write_rollouts(0, dialogue_records(groups, None, 0, run.store_render))
     run.write_evaluation(evaluation)

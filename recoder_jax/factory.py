@@ -14,7 +14,8 @@ from recoder_jax.charts.goldens import Goldens
 from recoder_jax.charts.sandbox import Limits, Sandbox
 from recoder_jax.dialogue.encoder import Encoder, load_tokenizer
 from recoder_jax.dialogue.images import ImageProcessor
-from recoder_jax.dialogue.turns import Prompts
+from recoder_jax.dialogue.turns import prompts_of
+from recoder_jax.languages.language import find
 from recoder_jax.learning.checkpoint import restore_params, run_of
 from recoder_jax.models.qwen2_5_vl.config import Config, preset
 from recoder_jax.models.qwen2_5_vl.model import abstract_model, create
@@ -116,6 +117,12 @@ def config_of_run(run: str | Path, config: ml_collections.ConfigDict) -> ml_coll
     return merged.lock()
 
 
+def language_of_run(run: str | Path) -> str:
+    """The language that a run (or RUN@STEP, RUN@best) was trained for; python where its config names none."""
+    saved = json.loads((run_of(run) / "config.json").read_text())
+    return saved.get("data", {}).get("language", "python")
+
+
 def trained_policy(path: str | Path, config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> tuple[Policy, nnx.State]:
     """Policy and parameters of a run directory (or RUN@STEP, RUN@best), whose config `config_of_run` has merged, or of a policy directory, which
     brings its sizes, its dtypes and its tokenizer."""
@@ -142,7 +149,8 @@ def plan_of(config: ml_collections.ConfigDict) -> Plan:
 
 def sandbox_of(config: ml_collections.ConfigDict) -> Sandbox:
     limits = Limits(seconds=config.sandbox.seconds, memory_mb=config.sandbox.memory_mb)
-    return Sandbox(config.sandbox.workers, limits, isolation=config.sandbox.isolation, replay=config.sandbox.replay)
+    sandbox = config.sandbox
+    return Sandbox(sandbox.workers, limits, isolation=sandbox.isolation, replay=sandbox.replay, language=config.data.language)
 
 
 def judge_of(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> contextlib.AbstractContextManager[Judge | PolicyJudge | None]:
@@ -206,11 +214,12 @@ def slots_of(config: ml_collections.ConfigDict) -> Slots:
 
 def player_of(
     policy: Policy, sandbox: Sandbox, reward: Mixture | None, mesh: jax.sharding.Mesh, goldens: Goldens, slots: Slots,
-    windows: int = Buckets.windows,
+    windows: int = Buckets.windows, language: str = "python",
 ) -> Player:
-    """What plays dialogues. windows: of the largest image are padded to at least this (sampling.buckets)."""
+    """What plays dialogues. windows: of the largest image are padded to at least this (sampling.buckets). language: of `sandbox`, by its name."""
     sampler = sampler_of(policy, mesh, windows)
-    return Player(sampler, policy.encoder, sandbox, reward, Prompts(), goldens, slots)
+    spoken = find(language)
+    return Player(sampler, policy.encoder, sandbox, reward, prompts_of(spoken), goldens, slots, spoken)
 
 
 def goldens_of(config: ml_collections.ConfigDict) -> Goldens:

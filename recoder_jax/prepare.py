@@ -1,4 +1,4 @@
-"""Builds data sets: `python -m recoder_jax.prepare {chart_world,chart_world_corrections,mpl_gallery} --out DATA ...`.
+"""Builds data sets: `python -m recoder_jax.prepare {chart_world,chart_world_corrections,svg_world,svg_world_corrections,mpl_gallery} --out DATA ...`.
 
 A finished set is left alone when it is asked for again with the same arguments. Exit code 2 and one sentence for bad input.
 """
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from recoder_jax.charts.execution import Limits
 from recoder_jax.data.building import Built
 from recoder_jax.data.mpl_gallery import prepare_gallery
-from recoder_jax.data.world_sets import prepare_corrections, prepare_world
+from recoder_jax.data.world_sets import SVG_WORLD, WORLD, World, prepare_corrections, prepare_world
 from recoder_jax.doors import door
 
 SPLITS = ('train', 'validation', 'test')
@@ -33,15 +33,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='python -m recoder_jax.prepare', description='Build a data set (ArrayRecord, with a data card).')
     data_sets = parser.add_subparsers(dest='data_set', required=True)
     worlds = {
-        'chart_world': (prepare_world, 'synthetic charts with golden programs'),
-        'chart_world_corrections': (prepare_corrections, 'two-turn dialogues: flawed program, feedback, golden program'),
+        'chart_world': (prepare_world, WORLD, 'synthetic charts with golden programs'),
+        'chart_world_corrections': (prepare_corrections, WORLD, 'two-turn dialogues: flawed program, feedback, golden program'),
+        'svg_world': (prepare_world, SVG_WORLD, 'the same charts as SVG documents, of difficulty 0'),
+        'svg_world_corrections': (prepare_corrections, SVG_WORLD, 'two-turn dialogues over svg_world'),
     }
-    for name, (prepare, text) in worlds.items():
+    for name, (prepare, drawn, text) in worlds.items():
         world = data_sets.add_parser(name, help=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         for split, size in zip(SPLITS, (6000, 256, 256)):
             world.add_argument(f'--{split}', type=int, default=size, help=f'charts in the {split} split')
         world.add_argument('--difficulty', type=int, default=0, help='0 (few words and colours) to 3')
-        world.set_defaults(run=lambda arguments, prepare=prepare: _world(arguments, prepare))
+        world.set_defaults(run=lambda arguments, prepare=prepare, drawn=drawn: _world(arguments, prepare, drawn))
     gallery = data_sets.add_parser(
         'mpl_gallery', help="real charts: the scripts of matplotlib's gallery", formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -54,9 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _world(arguments: argparse.Namespace, prepare) -> Built:
+def _world(arguments: argparse.Namespace, prepare, world: World) -> Built:
     sizes = {'train': arguments.train, 'validation': arguments.validation, 'test': arguments.test}
-    return prepare(arguments.out, sizes, arguments.difficulty, arguments.workers)
+    return prepare(arguments.out, sizes, arguments.difficulty, arguments.workers, world)
 
 
 def _gallery(arguments: argparse.Namespace) -> Built:

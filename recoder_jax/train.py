@@ -156,7 +156,9 @@ def rollout_lessons(config: ConfigDict, policy: factory.Policy, mesh: jax.shardi
     sandbox = stack.enter_context(factory.sandbox_of(config))
     say(f"{config.name}: {sandbox.summary()}")
     reward = factory.mixture_of(config, stack.enter_context(factory.judge_of(config, mesh)))
-    player = factory.player_of(policy, sandbox, reward, mesh, factory.goldens_of(config), factory.slots_of(config), config.batch.least_windows)
+    player = factory.player_of(
+        policy, sandbox, reward, mesh, factory.goldens_of(config), factory.slots_of(config), config.batch.least_windows, config.data.language
+    )
     anchor = anchor_of(config, policy, mesh, run.path) if has_reference(config) else None
     lessons = RolloutLessons(config, player, factory.plan_of(config), run, anchor)
     say(f"{config.name}: {cache_line(lessons.room, player.sampler)}")

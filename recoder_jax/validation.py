@@ -5,6 +5,7 @@ import math
 
 import ml_collections
 
+from recoder_jax.languages.language import find
 from recoder_jax.rewards.judge_options import addresses
 from recoder_jax.runs.alarms import ACTIONS, Choices
 
@@ -88,12 +89,14 @@ def validate(config: ml_collections.ConfigDict) -> None:
     check(not wrong, f"log.wandb is {config.log.wandb!r} but the name of a project has no {' or '.join(wrong)}; give its name alone")
     every, stay = config.checkpoint.every, config.checkpoint.keep_every
     check(stay % every == 0, f"checkpoint.keep_every is {stay}, not a multiple of checkpoint.every = {every}, when checkpoints are written; change one")
+    find(config.data.language)
     validate_mesh(config)
     validate_images(config)
     validate_objective(config)
     validate_reward(config)
     if config.kind == "rl":
         validate_rollout(config)
+        validate_language(config)
 
 
 def validate_mesh(config: ml_collections.ConfigDict) -> None:
@@ -158,6 +161,16 @@ def validate_reward(config: ml_collections.ConfigDict) -> None:
     check(0 <= reward.textual_tolerance < 1, f"reward.textual_tolerance is {reward.textual_tolerance}; give a number from 0 to below 1")
     if address:
         addresses(address)
+
+
+def validate_language(config: ml_collections.ConfigDict) -> None:
+    """What rewards and evaluations of a language without elements cannot read."""
+    language, names = find(config.data.language), [f"{prefix}{name}" for prefix in ("", "ramp_") for name in ("alpha", "textual")]
+    weighed = [name for name in names if config.reward[name]]
+    check(language.elements or not weighed,
+          f"reward.{''.join(weighed[:1])} is set but programs in {language.name} have no elements that it could compare; set it to 0 and raise "
+          "reward.similarity")
+    check(language.elements or config.data.keep == "all", f"data.keep is {config.data.keep!r}, which reads python programs; set it to all")
 
 
 def validate_rollout(config: ml_collections.ConfigDict) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path("recoder_jax")
-ROOMS = ["doors", "evaluation", "rollout", "learning", "serving", "sampling", "models", "sharding", "processes", "rewards", "data", "charts", "dialogue", "runs"]
-HOST_ONLY = {"charts", "dialogue", "rewards", "runs", "data"}
+ROOMS = ["doors", "evaluation", "rollout", "learning", "serving", "sampling", "models", "sharding", "processes", "rewards", "data", "charts", "dialogue", "runs", "languages"]
+HOST_ONLY = {"charts", "dialogue", "rewards", "runs", "data", "languages"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

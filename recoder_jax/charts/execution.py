@@ -70,7 +70,7 @@ class Execution:
     Attributes:
         status: how it ended.
         render: uint8 [H, W, 3], read-only, the figure at 100 dots an inch; None unless ok.
-        elements: what the figure shows; None unless ok.
+        elements: what the figure shows; None unless ok, and in a language that has none.
         log: the last lines of the traceback or a sentence, at most LOG_CHARACTERS; '' when ok.
         seconds: wall time from fork to the end of the process.
         chartmimic: what the score mode `chartmimic` compares, as the process claims; None where it is not recorded.

@@ -7,11 +7,13 @@
     phases         {execute, draw, elements}: seconds
     chartmimic     elements of that score mode, or null
     figure         null, or {body: 'draw_list'}: the body is a draw list, or {body: 'pixels', height, width, elements,
-                   reason}: the body is height x width x 3 bytes, and there is no draw list for that reason
+                   reason}: the body is height x width x 3 bytes, and there is no draw list for that reason;
+                   elements is null in a language that has none
 """
 
 import json
 import math
+import os
 import signal
 import struct
 from dataclasses import dataclass
@@ -99,19 +101,28 @@ def early_end(ending: Ending, limits: Limits) -> tuple[Status, str] | None:
     return Status.killed, f'the process of the program was ended by signal {-ending.code}'
 
 
-def parse_frame(frame: bytes, limits: Limits) -> Frame:
-    """The frame in these bytes; ValueError for another form."""
+def write_frame(descriptor: int, header: dict, body: memoryview) -> None:
+    """Writes a frame to a descriptor."""
+    encoded = json.dumps(header).encode()
+    for part in (len(encoded).to_bytes(4, 'little') + encoded, body):
+        rest = memoryview(part)
+        while rest:
+            rest = rest[os.write(descriptor, rest):]
+
+
+def parse_frame(frame: bytes, limits: Limits, elements: bool = True) -> Frame:
+    """The frame in these bytes; ValueError for another form. elements: whether pixels come with elements."""
     length = int.from_bytes(frame[:4], 'little')
     if len(frame) < 4 or not 0 < length <= min(MAX_HEADER, len(frame) - 4):
         raise ValueError(f'{len(frame)} bytes with a header of {length}')
     try:
         header = json.loads(frame[4:4 + length].decode('utf-8'))
-        return _frame(header, memoryview(frame)[4 + length:], limits)
+        return _frame(header, memoryview(frame)[4 + length:], limits, elements)
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f'{type(error).__name__}: {error}') from None
 
 
-def _frame(header: dict, body: memoryview, limits: Limits) -> Frame:
+def _frame(header: dict, body: memoryview, limits: Limits, elements: bool) -> Frame:
     status, log, tampered = Status(header['status']), header['log'], header['tampered']
     if status not in _CLAIMS or not isinstance(log, str) or not isinstance(tampered, str):
         raise ValueError(f'status {status.value}')
@@ -131,8 +142,10 @@ def _frame(header: dict, body: memoryview, limits: Limits) -> Frame:
     reason = figure['reason']
     if figure['body'] != 'pixels' or not isinstance(reason, str):
         raise ValueError('a body of an unknown kind')
+    if not elements and figure['elements'] is not None:
+        raise ValueError('elements in a language that has none')
     return Frame(*said, header['chartmimic'], pixels=pixels_of(body, figure, limits),
-                 elements=Elements.from_json(figure['elements']), reason=reason[:MAX_REASON])
+                 elements=Elements.from_json(figure['elements']) if elements else None, reason=reason[:MAX_REASON])
 
 
 def _seconds(value: object) -> float:

@@ -4,7 +4,7 @@
 
 Another matplotlib draws other figures, and another `elements.VERSION` sees other elements in them: both execute every
 golden program again. Renders are not kept: rewards and judges compare with the chart's own image. Only executions that
-gave a figure are written: a failure may have been the machine's, and is tried again.
+gave elements are written: a failure may have been the machine's, and is tried again.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ class Goldens(MutableMapping):
 
     def __setitem__(self, program: str, execution: Execution) -> None:
         self._met[program] = replace(execution, render=None)
-        if self._directory is not None and execution.ok:
+        if self._directory is not None and execution.elements is not None:
             with contextlib.suppress(OSError):      # a data directory that cannot be written to only costs time
                 self._write(program, execution)
 

@@ -1,7 +1,6 @@
 """One program in its own process: execute it, draw its figure, write the result as a frame (`frames`)."""
 
 import builtins
-import json
 import linecache
 import os
 import random
@@ -14,6 +13,7 @@ from dataclasses import dataclass, replace
 import matplotlib.pyplot as plt
 
 from recoder_jax.charts.execution import LOG_CHARACTERS, Limits, Status
+from recoder_jax.charts.frames import write_frame
 from recoder_jax.charts.picture import Picture, PictureTooLarge, take_picture
 from recoder_jax.charts.recorder import Recorder, seed_generators
 
@@ -124,15 +124,12 @@ def write_outcome(descriptor: int, outcome: Outcome) -> None:
             figure = {'body': 'pixels', 'height': height, 'width': width, 'reason': picture.reason,
                       'elements': picture.elements.to_json()}
             body = memoryview(picture.pixels.reshape(-1))
-    header = json.dumps({
+    header = {
         'status': outcome.status.value,
         'log': outcome.log,
         'tampered': outcome.tampered,
         'phases': {'execute': outcome.execute_seconds, 'draw': draw, 'elements': extract},
         'chartmimic': picture.chartmimic if picture else None,
         'figure': figure,
-    }).encode()
-    for part in (len(header).to_bytes(4, 'little') + header, body):
-        rest = memoryview(part)
-        while rest:
-            rest = rest[os.write(descriptor, rest):]
+    }
+    write_frame(descriptor, header, body)

@@ -8,6 +8,7 @@ renderer ends that process. Its answer passes the same gates as the frame of a p
 """
 
 import json
+import signal
 import socket
 import time
 from dataclasses import replace
@@ -28,12 +29,14 @@ class ReplayerLost(Exception):
 class Reader:
     """Turns the frame and the ending of a process into an Execution. Not thread-safe: one lane owns it."""
 
-    def __init__(self, limits: Limits, replay: str):
-        """replay: 'required', 'preferred' or 'off', as `sandbox.Sandbox` takes it; ValueError for another word."""
+    def __init__(self, limits: Limits, replay: str, elements: bool = True):
+        """replay: 'required', 'preferred' or 'off', as `sandbox.Sandbox` takes it; ValueError for another word.
+        elements: whether pixels come with elements."""
         if replay not in MODES:
             raise ValueError(f'replay {replay!r} is unknown; use one of {", ".join(MODES)}')
         self._limits = limits
         self._replay = replay
+        self._elements = elements
         self._socket: socket.socket | None = None
 
     def attach(self, sock: socket.socket) -> None:
@@ -51,12 +54,14 @@ class Reader:
         """The execution; ReplayerLost when the replayer died or did not answer in time, and nothing else."""
         seconds = ending.seconds
         end = early_end(ending, self._limits)
+        if not self._elements and ending.code == -signal.SIGABRT and not ending.late:
+            end = Status.memory, 'the renderer gave its process up, as it does when it gets no memory'
         if end is not None:
             return failure(*end, seconds)
         if len(frame) > max_frame(self._limits):
             return failure(Status.output, 'the result of the program is over its cap', seconds)
         try:
-            parsed = parse_frame(frame, self._limits)
+            parsed = parse_frame(frame, self._limits, self._elements)
             chartmimic = None if parsed.chartmimic is None else ChartMimicElements.from_json(parsed.chartmimic)
         except ValueError as error:
             return _malformed(str(error), seconds)

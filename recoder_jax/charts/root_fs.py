@@ -31,7 +31,7 @@ def system_paths(cache: str) -> list[str]:
     cache: matplotlib's directory of caches; the font files listed in it are among the paths.
     """
     here = Path(__file__).resolve().parent
-    found = {*_SYSTEM, str(here), str(here.parent / '__init__.py')}
+    found = {*_SYSTEM, str(here), str(here.parent / 'languages'), str(here.parent / '__init__.py')}
     found |= {sysconfig.get_path(name) for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')}
     found |= {os.path.join(prefix, name) for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix)
               for name in ('lib', 'lib64', 'share')}

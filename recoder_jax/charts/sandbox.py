@@ -29,6 +29,7 @@ from recoder_jax.charts.reader import Reader, ReplayerLost
 from recoder_jax.charts.server import ForkServer, ServerLost, ServerSettings, Walls
 from recoder_jax.charts.tiers import LAYERS, NO_TIER, TIERS, report, summary
 from recoder_jax.charts.warm import names_science
+from recoder_jax.languages.language import find
 
 __all__ = ['Execution', 'Limits', 'Sandbox', 'Status']
 
@@ -45,7 +46,7 @@ class Sandbox:
     """
 
     def __init__(self, workers: int = 2, limits: Limits = Limits(), seed: int = 0, isolation: str = 'auto',
-                 replay: str = 'required', tier: str | None = None):
+                 replay: str = 'required', tier: str | None = None, language: str = 'python'):
         """Starts the fork servers. ValueError for values that are none of those below, and when they cannot start.
 
         seed: every program starts with random and numpy seeded by it.
@@ -54,6 +55,7 @@ class Sandbox:
         replay: 'required' ends a program whose figure cannot be replayed as Status.output, 'preferred' falls back to
             the pixels and claims of its process, 'off' always takes those.
         tier: None uses all the machine offers; a name of TIERS uses no layer above that tier.
+        language: of the programs (languages/language.py). What a renderer draws is not replayed: it runs nothing of a program.
         """
         if workers < 1:
             raise ValueError(f'the sandbox has {workers} workers; give at least 1')
@@ -61,13 +63,15 @@ class Sandbox:
                                    ('tier', tier, (None, *TIERS))):
             if value not in known:
                 raise ValueError(f'{name} is {value!r}; give one of {", ".join(map(str, known))}')
+        spoken = find(language)
+        spoken.check_installed()
         self._limits = limits
         self._folder = tempfile.mkdtemp(prefix='recoder-sandbox-')
         os.chmod(self._folder, 0o711)            # programs of another user reach their scratch directory in it
         self._jobs: queue.SimpleQueue = queue.SimpleQueue()
         self._closed = False
         self._lock = threading.Lock()
-        settings = ServerSettings(limits, seed, isolation, replay, tier, science=False)
+        settings = ServerSettings(limits, seed, isolation, 'off' if spoken.renderer else replay, tier, science=False, language=language)
         self._lanes = [_Lane(self._jobs, settings, self._folder) for _ in range(workers)]
         errors = [error for lane in self._lanes if (error := lane.started.result())]
         if errors:
@@ -164,7 +168,7 @@ class _Post:
         self._settings = settings
         self._folder = folder
         self._stopping = stopping
-        self._reader = Reader(settings.limits, settings.replay)
+        self._reader = Reader(settings.limits, settings.replay, find(settings.language).elements)
         self.server: ForkServer | None = None
         self.walls = Walls(dict.fromkeys(LAYERS, False), NO_TIER)
 
@@ -222,6 +226,7 @@ class _Lane(threading.Thread):
         self._jobs = jobs
         self._stopping = threading.Event()
         self._plain = _Post(settings, folder, self._stopping)
+        self._imports = find(settings.language).renderer is None
         self._science = _Post(dataclasses.replace(settings, science=True), folder, self._stopping)
         self.started: Future[str] = Future()      # '' or why not
         self.start()
@@ -261,7 +266,7 @@ class _Lane(threading.Thread):
 
     def _execute(self, program: bytes) -> Execution:
         """Runs a program; once more when its server or its process was killed from outside."""
-        post = self._science if names_science(program) else self._plain
+        post = self._science if self._imports and names_science(program) else self._plain
         end = failure(Status.killed, 'the sandbox was closed')
         for _ in range(2):
             if self._stopping.is_set():

@@ -38,6 +38,10 @@ class RuleScore:
         """Mean of the four."""
         return (self.text + self.layout + self.chart_type + self.color) / 4
 
+    def measures(self) -> dict[str, float]:
+        """Mean and measures by their names."""
+        return {'low_level': self.low_level, 'text': self.text, 'layout': self.layout, 'chart_type': self.chart_type, 'color': self.color}
+
 
 def rule_score(generated: Execution, golden: Execution, mode: str = 'fixed') -> RuleScore:
     """Scores two executions in one of MODES.

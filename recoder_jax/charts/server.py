@@ -18,6 +18,7 @@ from pathlib import Path
 from recoder_jax.charts.execution import Limits
 from recoder_jax.charts.frames import REPLY, Ending, max_frame
 from recoder_jax.charts.scratch import empty_directory
+from recoder_jax.languages.language import Language, find
 
 _PIPE_BYTES = 1 << 20
 _GRACE_SECONDS = 5.0          # beyond the deadline the server enforces itself
@@ -43,6 +44,7 @@ class ServerSettings:
         seed: of the generators of a program.
         isolation, replay, tier: as `sandbox.Sandbox` takes them.
         science: whether it imports the modules of `warm.SCIENCE`.
+        language: name of the language of the programs (languages/language.py).
     """
 
     limits: Limits
@@ -51,6 +53,7 @@ class ServerSettings:
     replay: str
     tier: str | None
     science: bool
+    language: str = 'python'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +78,7 @@ class ForkServer:
                 [sys.executable, '-P', '-s', '-m', 'recoder_jax.charts.worker', str(theirs.fileno()),
                  json.dumps(dataclasses.asdict(settings) | {'scratch': scratch})],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._errors, cwd=folder,
-                env=_environment(scratch, folder), pass_fds=(theirs.fileno(),), start_new_session=True)
+                env=_environment(scratch, folder, settings.language), pass_fds=(theirs.fileno(),), start_new_session=True)
         self._scratch = scratch
         self._pid = 0
         self._handle: int | None = None      # of the fork server, once it has told its number
@@ -220,11 +223,11 @@ def _read(descriptor: int) -> bytes | None:
         return None
 
 
-def _environment(scratch: str, folder: str) -> dict[str, str]:
+def _environment(scratch: str, folder: str, language: str) -> dict[str, str]:
     """The whole environment of a fork server: nothing of the trusted side's but where packages and font lists are."""
     return {
         'PATH': '/usr/bin:/bin',
-        'PYTHONPATH': os.pathsep.join(_package_folders()),
+        'PYTHONPATH': os.pathsep.join(_package_folders(find(language))),
         'PYTHONHASHSEED': '0',
         'PYTHONDONTWRITEBYTECODE': '1',
         'HOME': scratch,
@@ -239,10 +242,10 @@ def _environment(scratch: str, folder: str) -> dict[str, str]:
     }
 
 
-def _package_folders() -> list[str]:
-    """Where this package is, and where matplotlib and numpy are if a fresh interpreter would not find them there."""
+def _package_folders(language: Language) -> list[str]:
+    """Where this package is, and where matplotlib, numpy and the renderer of the language are if a fresh interpreter would not find them there."""
     folders = [str(Path(__file__).resolve().parents[2])]
-    for name in ('matplotlib', 'numpy'):
+    for name in ('matplotlib', 'numpy', *([language.renderer.package] if language.renderer else [])):
         folder = str(Path(importlib.util.find_spec(name).origin).parents[1])
         if folder not in folders and folder not in site.getsitepackages():
             folders.append(folder)

@@ -1,4 +1,4 @@
-"""The fork server: imports matplotlib once, then forks one confined process per program.
+"""The fork server: imports matplotlib, or the renderer of a language, once, then forks one confined process per program.
 
 Started by `server.ForkServer` as `python -m recoder_jax.charts.worker DESCRIPTOR SETTINGS`, a fresh process with a
 scrubbed environment that holds no secret and no golden program. Protocol on the socket DESCRIPTOR:
@@ -21,14 +21,16 @@ import site
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from recoder_jax.charts import warm
+from recoder_jax.charts import rendering, warm
 from recoder_jax.charts.execution import Limits
 from recoder_jax.charts.frames import EXIT_MEMORY, EXIT_RESULT, EXIT_WALLS, REPLY
 from recoder_jax.charts.isolation import SCRATCH_FILES, Isolation
 from recoder_jax.charts.scratch import empty_directory, holds_more
 from recoder_jax.charts.tiers import refusal
+from recoder_jax.languages.language import find
 
 _LOOK_SECONDS = 0.1      # between two looks at a scratch directory without a quota
 
@@ -40,7 +42,7 @@ def main() -> None:
     isolation = Isolation(limits, settings['scratch'], os.environ['MPLCONFIGDIR'], settings['tier'])
     isolation.confine_server(lambda process: control.sendall(process.to_bytes(4, 'little')))
     os.environ['HOME'] = os.environ['TMPDIR'] = isolation.scratch
-    job, recorder = warm.warm_up(settings['science'])
+    answer = _answerer(settings, limits)
     _forget_own_source()
     isolation.seal_server(warm.font_folders())
     empty_directory(isolation.scratch)
@@ -49,7 +51,17 @@ def main() -> None:
     hello = json.dumps({'layers': isolation.layers, 'tier': isolation.tier, 'error': error}).encode()
     control.sendall(len(hello).to_bytes(4, 'little') + hello)
     if not error:
-        _Server(control, isolation, limits, settings, job, recorder).serve()
+        _Server(control, isolation, limits, answer).serve()
+
+
+def _answerer(settings: dict, limits: Limits) -> Callable[[str, int], None]:
+    """What the process of a program does: (program, descriptor of its result). Everything it needs is imported here."""
+    renderer, seed, replay = find(settings['language']).renderer, settings['seed'], settings['replay'] != 'off'
+    if renderer is not None:
+        renderer.warm()
+        return lambda program, result: rendering.render_program(program, renderer, limits, result)
+    job, recorder = warm.warm_up(settings['science'])
+    return lambda program, result: job.write_outcome(result, job.run_program(program, recorder, limits, seed, replay))
 
 
 def _forget_own_source() -> None:
@@ -62,15 +74,12 @@ def _forget_own_source() -> None:
 class _Server:
     """Answers the requests on the control socket until it closes."""
 
-    def __init__(self, control: socket.socket, isolation: Isolation, limits: Limits, settings: dict, job, recorder):
+    def __init__(self, control: socket.socket, isolation: Isolation, limits: Limits, answer: Callable[[str, int], None]):
         self._control = control
         self._isolation = isolation
         self._limits = limits
-        self._seed = settings['seed']
-        self._replay = settings['replay'] != 'off'
         self._scratch = isolation.scratch
-        self._job = job
-        self._recorder = recorder
+        self._answer = answer
         self._pid = os.getpid()
         self._replayer = 0
 
@@ -103,8 +112,7 @@ class _Server:
         try:
             self._isolation.confine_job(self._pid, result)
             code = EXIT_RESULT
-            outcome = self._job.run_program(program, self._recorder, self._limits, self._seed, self._replay)
-            self._job.write_outcome(result, outcome)
+            self._answer(program, result)
             code = 0
         except MemoryError:
             code = EXIT_MEMORY

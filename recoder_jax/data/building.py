@@ -34,7 +34,8 @@ T = TypeVar('T')
 
 @dataclass(frozen=True)
 class Request:
-    """Which set is asked for. arguments: what its content depends on (JSON values). form: 'charts' or 'corrections'."""
+    """Which set is asked for. arguments: what its content depends on (JSON values). form: 'charts' or 'corrections'.
+    language: of the programs, which those who read the set ask for."""
 
     name: str
     config: str
@@ -43,6 +44,7 @@ class Request:
     description: str
     licence: str
     origin: str
+    language: str = 'python'
 
 
 @dataclass
@@ -156,6 +158,7 @@ def _request_text(request: Request, tally: Tally, built: Path) -> str:
         'name': request.name,
         'config': request.config,
         'form': request.form,
+        'language': request.language,
         'arguments': dict(request.arguments),
         'counts': dict(tally.kept),
         'drops': dict(tally.drops),

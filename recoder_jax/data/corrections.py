@@ -6,6 +6,7 @@ below the golden one: at least one edit changes texts, layout, chart type or col
 alone does not: no rule score looks at values.)
 """
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 import re
 from typing import Callable
@@ -71,10 +72,12 @@ def world_correction(world: ChartWorld, index: int) -> Correction:
     return make_correction(world.spec(index), seeded('correction', world.split, index, world.difficulty))
 
 
-def make_correction(spec: ChartSpec, rng: np.random.Generator) -> Correction:
-    """Edits the program of `spec`. Drawn from `rng` alone."""
+def make_correction(
+    spec: ChartSpec, rng: np.random.Generator, write: Callable[[ChartSpec], str] = write_program, crashes: Sequence[Crash] | None = None
+) -> Correction:
+    """Edits the program of `spec`. Drawn from `rng` alone. write: spec to program. crashes: those of its language, by default python's."""
     if rng.random() < CRASH_SHARE:
-        return make_crash(spec, rng)
+        return make_crash(spec, rng, write, CRASHES if crashes is None else crashes)
     draw = Draw(rng, spec.difficulty)
     count = 1 + int(np.searchsorted(EXTRA_EDIT_SHARES, rng.random(), side='right'))
     edited, made = spec, []
@@ -88,14 +91,14 @@ def make_correction(spec: ChartSpec, rng: np.random.Generator) -> Correction:
         result = edit_spec(edited, edit, draw)
         if result is not None:
             edited, made = result, made + [edit]
-    return Correction(write_program(edited), ' '.join(edit.sentence for edit in made), tuple(edit.name for edit in made))
+    return Correction(write(edited), ' '.join(edit.sentence for edit in made), tuple(edit.name for edit in made))
 
 
-def make_crash(spec: ChartSpec, rng: np.random.Generator) -> Correction:
+def make_crash(spec: ChartSpec, rng: np.random.Generator, write: Callable[[ChartSpec], str], crashes: Sequence[Crash]) -> Correction:
     """A golden program broken in one place, so that it raises."""
-    program = write_program(spec)
-    for index in rng.permutation(len(CRASHES)):
-        crash = CRASHES[int(index)]
+    program = write(spec)
+    for index in rng.permutation(len(crashes)):
+        crash = crashes[int(index)]
         flawed = crash.apply(program, rng)
         if flawed is not None and flawed != program:
             return Correction(flawed, crash.sentence, (crash.name,), crash.error)

@@ -14,12 +14,14 @@ class Example:
     trained: which turns carry loss; same length as responses, at least one True.
     feedbacks: (render, log) after each turn but the last. render: uint8 [H, W, 3], or None where the program failed; then
         log holds the end of its error.
+    language: of the programs (languages/language.py).
     Raises ValueError where the lengths disagree or no turn is trained.
     """
     chart: Chart
     responses: tuple[str, ...]
     trained: tuple[bool, ...]
     feedbacks: tuple[tuple[np.ndarray | None, str], ...] = ()
+    language: str = 'python'
 
     def __post_init__(self):
         turns = len(self.responses)

@@ -15,19 +15,21 @@ from recoder_jax.charts.chart import Chart
 from recoder_jax.data.building import REQUEST_FILE
 from recoder_jax.data.examples import Example
 from recoder_jax.dialogue.response import write_response
+from recoder_jax.languages.language import Language, find
 
 TRAINED = ('last', 'all')
-PREPARED = ('chart_world', 'chart_world_corrections', 'mpl_gallery')  # sets that `prepare` builds
+PREPARED = ('chart_world', 'chart_world_corrections', 'svg_world', 'svg_world_corrections', 'mpl_gallery')  # sets that `prepare` builds
 
 
-def open_charts(data_dir: str | Path, name: str, split: str, keep: str = 'all') -> Sequence[Chart]:
+def open_charts(data_dir: str | Path, name: str, split: str, keep: str = 'all', language: str = 'python') -> Sequence[Chart]:
     """The charts of one split.
 
     name: 'chart_world', or 'chart_world/difficulty_1' when several configurations stand. split: 'train', 'validation', 'test', or a
     TFDS expression such as 'train[:100]'. keep: 'all', or 'flat', those whose program has flat data (`charts/canonical`), for which
-    every program of the split is read once. Raises FileNotFoundError when the set is not there, ValueError for an unknown or empty
-    split, and where no chart is kept.
+    every program of the split is read once. language: of the programs. Raises FileNotFoundError when the set is not there, ValueError for
+    an unknown or empty split, for programs of another language, and where no chart is kept.
     """
+    check_language(data_dir, name, language)
     charts = _Charts(_directory(data_dir, name), split)
     if keep == 'all':
         return charts
@@ -45,8 +47,20 @@ def open_examples(data_dir: str | Path, name: str, split: str, trained: str = 'l
     if trained not in TRAINED:
         raise ValueError(f'trained is {trained!r}; use one of {", ".join(TRAINED)}')
     directory = _directory(data_dir, name)
-    corrections = json.loads((directory / REQUEST_FILE).read_text(encoding='utf-8'))['form'] == 'corrections'
-    return _Corrections(directory, split, trained) if corrections else _SingleTurns(directory, split)
+    request = _request(directory)
+    language = find(request.get('language', 'python'))
+    return _Corrections(directory, split, language, trained) if request['form'] == 'corrections' else _SingleTurns(directory, split, language)
+
+
+def check_language(data_dir: str | Path, name: str, language: str) -> None:
+    """Raises ValueError where the programs of a set are of another language; a set that names none has python programs."""
+    found = _request(_directory(data_dir, name)).get('language', 'python')
+    if found != language:
+        raise ValueError(f'the programs of {name!r} are in {found}, not {language}; set data.language to {found} or choose another set')
+
+
+def _request(directory: Path) -> dict:
+    return json.loads((directory / REQUEST_FILE).read_text(encoding='utf-8'))
 
 
 def join(sources: Sequence[Sequence]) -> Sequence:
@@ -116,23 +130,29 @@ class _Chosen(Sequence):
 
 
 class _SingleTurns(_Records):
+    def __init__(self, directory: Path, split: str, language: Language):
+        super().__init__(directory, split)
+        self._language = language
+
     def _item(self, record: dict) -> Example:
-        response = write_response(_text(record, 'think'), _text(record, 'program'))
-        return Example(chart=_chart(record), responses=(response,), trained=(True,), feedbacks=())
+        response = write_response(_text(record, 'think'), _text(record, 'program'), self._language)
+        return Example(chart=_chart(record), responses=(response,), trained=(True,), feedbacks=(), language=self._language.name)
 
 
 class _Corrections(_Records):
-    def __init__(self, directory: Path, split: str, trained: str):
+    def __init__(self, directory: Path, split: str, language: Language, trained: str):
         super().__init__(directory, split)
+        self._language = language
         self._trained = (trained == 'all', True)
 
     def _item(self, record: dict) -> Example:
         responses = (
-            write_response(_text(record, 'think'), _text(record, 'flawed')),
-            write_response(_text(record, 'diagnosis'), _text(record, 'program')),
+            write_response(_text(record, 'think'), _text(record, 'flawed'), self._language),
+            write_response(_text(record, 'diagnosis'), _text(record, 'program'), self._language),
         )
         render = _decode(record['flawed_render']) if record['flawed_render'] else None
-        return Example(chart=_chart(record), responses=responses, trained=self._trained, feedbacks=((render, _text(record, 'log')),))
+        feedback = (render, _text(record, 'log'))
+        return Example(_chart(record), responses, self._trained, (feedback,), self._language.name)
 
 
 def _chart(record: dict) -> Chart:

@@ -19,7 +19,7 @@ import json
 import math
 from pathlib import Path
 import sys
-from typing import Iterator
+from typing import Callable, Iterable, Iterator
 
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, Regex, Tokenizer, trainers
 
@@ -74,9 +74,14 @@ LOGS = (
 
 def train(charts: tuple[int, int, int, int] = CHARTS) -> Tokenizer:
     """Trains on `charts` charts of each difficulty. The same charts give the same tokenizer."""
-    cutter = pre_tokenizers.Split(Regex(PIECE), 'isolated')
+    return trained_on(corpus(charts), PIECE)
+
+
+def trained_on(texts: Iterable[tuple[str, int]], piece_form: str) -> Tokenizer:
+    """A tokenizer for texts, (text, how often it counts) each, that are cut into pieces of a form."""
+    cutter = pre_tokenizers.Split(Regex(piece_form), 'isolated')
     pieces = Counter()
-    for text, times in corpus(charts):
+    for text, times in texts:
         for piece, _ in cutter.pre_tokenize_str(text):
             pieces[piece] += times
     whole = whole_pieces(pieces)
@@ -168,13 +173,13 @@ def save(tokenizer: Tokenizer, directory: Path) -> None:
     (directory / 'tokenizer_config.json').write_text(json.dumps(config, indent=1) + '\n', encoding='utf-8')
 
 
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog='python -m recoder_jax.data.tiny_tokenizer', description='Trains the tiny tokenizer.')
+def main(arguments: list[str], training: Callable[[], Tokenizer] = train, name: str = 'tiny_tokenizer') -> int:
+    parser = argparse.ArgumentParser(prog=f'python -m recoder_jax.data.{name}', description='Trains the tokenizer of a tiny policy.')
     parser.add_argument('out', type=Path, metavar='OUT_DIR', help='where tokenizer.json and tokenizer_config.json are written')
     out = parser.parse_args(arguments).out
     try:
         out.mkdir(parents=True, exist_ok=True)
-        save(train(), out)
+        save(training(), out)
     except OSError as error:
         print(f'{out} cannot be written ({error.strerror}): choose a directory that can.', file=sys.stderr)
         return 2

@@ -22,6 +22,7 @@ from recoder_jax.dialogue.images import FACTOR, ImageProcessor, Patches, check_i
 from recoder_jax.dialogue.turns import Message, Prompts, feedback
 
 SYSTEM = 'You are a helpful assistant.'
+SHIPPED = ('tiny', 'tiny_svg')  # tokenizers of tiny policies, by what they write: python programs, SVG documents
 ROLES = ('system', 'user', 'assistant')
 START, END, PAD = '<|im_start|>', '<|im_end|>', '<|endoftext|>'
 VISION_START, VISION_END, IMAGE = '<|vision_start|>', '<|vision_end|>', '<|image_pad|>'
@@ -42,18 +43,18 @@ class Tokens:
 
 
 def tokenizer_directory(name_or_path: str | Path) -> Path:
-    """Where a tokenizer's files are: 'tiny' is the one that ships with the package, anything else a directory."""
-    return Path(__file__).with_name('tiny_tokenizer') if str(name_or_path) == 'tiny' else Path(name_or_path)
+    """Where a tokenizer's files are: 'tiny' and 'tiny_svg' ship with the package, anything else is a directory."""
+    return Path(__file__).with_name(f'{name_or_path}_tokenizer') if str(name_or_path) in SHIPPED else Path(name_or_path)
 
 
 def load_tokenizer(name_or_path: str | Path) -> Tokenizer:
-    """'tiny' is the tokenizer that ships with the package; anything else a local directory that holds a tokenizer.json.
+    """'tiny' and 'tiny_svg' are the tokenizers that ship with the package; anything else is a local directory that holds a tokenizer.json.
 
     Raises FileNotFoundError when the file is not there, ValueError when it cannot be read as a tokenizer.
     """
     file = tokenizer_directory(name_or_path) / 'tokenizer.json'
     if not file.is_file():
-        raise FileNotFoundError(f"there is no {str(file)!r}; give 'tiny' or a directory in Hugging Face form with a tokenizer.json")
+        raise FileNotFoundError(f"there is no {str(file)!r}; give 'tiny', 'tiny_svg' or a directory in Hugging Face form with a tokenizer.json")
     try:
         return Tokenizer.from_str(file.read_text(encoding='utf-8'))
     except Exception as error:  # the tokenizers library raises bare Exception

@@ -1,4 +1,4 @@
-"""What the policy writes: thoughts in <think></think>, then one fenced python block.
+"""What the policy writes: thoughts in <think></think>, then one fenced block in the language of the task (languages/language.py), python by default.
 
 A fence opens with a line that starts with three backticks and a language name (or none), and closes with a line that holds three
 backticks only. `well_formed` is strict (it feeds the format reward); `program` is found leniently, so that the execution and rule
@@ -8,10 +8,11 @@ rewards also see programs in a wrong form.
 import re
 from dataclasses import dataclass
 
+from recoder_jax.languages.language import Language
+from recoder_jax.languages.python import LANGUAGE as PYTHON
+
 OPEN_TAG, CLOSE_TAG, FENCE = '<think>', '</think>', '```'
-PYTHON_NAMES = ('python', 'py', 'python3')
 _OPENING = re.compile(r'[ \t]*```[ \t]*([A-Za-z0-9_+.\-]*)[ \t\r]*')
-_IMPORT = re.compile(r'^[ \t]*(?:import|from)[ \t]+[A-Za-z_][\w.]*(?:[ \t,]|\r?$)', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Response:
 
     text: as written. think: the text between the tags without surrounding white space; None when there is no opening tag.
     program: the program without surrounding line breaks; None when none was found.
-    well_formed: the text is <think>...</think>, then one closed ```python block with a program, and else only white space.
+    well_formed: the text is <think>...</think>, then one closed block of the language with a program, under its first
+        name (```python), and else only white space.
     """
 
     text: str
@@ -38,26 +40,27 @@ class _Block:
     closed: bool
 
 
-def parse_response(text: str) -> Response:
+def parse_response(text: str, language: Language = PYTHON) -> Response:
     """Reads a response; never raises.
 
-    The program is taken, in this order, from: the last closed python block, an unclosed python block (the response was cut),
-    the last closed block without language, an unclosed one without language, the text from the first import line on. Blocks
+    The program is taken, in this order, from: the last closed block of the language, an unclosed one (the response was
+    cut), the last closed block without language, an unclosed one without language, what `language.unfenced` finds (for python the text from the
+    first import line on). Blocks in another language are none. Blocks
     after </think> go before blocks inside the thoughts.
     """
     think, rest = _split_think(text)
-    program = _find_program(rest)
+    program = _find_program(rest, language)
     if program is None and rest != text:
-        program = _find_program(text)
-    return Response(text=text, think=think, program=program, well_formed=_is_well_formed(text))
+        program = _find_program(text, language)
+    return Response(text=text, think=think, program=program, well_formed=_is_well_formed(text, language))
 
 
-def block_is_closed(text: str) -> bool:
-    """Whether a python block with a closing fence stands in `text`, outside of the thoughts."""
-    return any(block.closed and block.language in PYTHON_NAMES for block in _blocks(_split_think(text)[1]))
+def block_is_closed(text: str, language: Language = PYTHON) -> bool:
+    """Whether a block of the language with a closing fence stands in `text`, outside of the thoughts."""
+    return any(block.closed and block.language in language.fences for block in _blocks(_split_think(text)[1]))
 
 
-def write_response(think: str, program: str) -> str:
+def write_response(think: str, program: str, language: Language = PYTHON) -> str:
     """The canonical text of a response; `parse_response` gives back both parts, without surrounding white space of `think` and
     without surrounding line breaks of `program`.
 
@@ -70,7 +73,7 @@ def write_response(think: str, program: str) -> str:
         raise ValueError('the program is blank; give a program with at least one statement')
     if any(_is_closing(line) for line in program.split('\n')):
         raise ValueError('the program has a line of three backticks, which would end its block; rewrite that line')
-    return f'{OPEN_TAG}\n{think}\n{CLOSE_TAG}\n{FENCE}python\n{program}\n{FENCE}'
+    return f'{OPEN_TAG}\n{think}\n{CLOSE_TAG}\n{FENCE}{language.fences[0]}\n{program}\n{FENCE}'
 
 
 def _clean(program: str) -> str:
@@ -116,30 +119,30 @@ def _blocks(text: str) -> list[_Block]:
     return blocks
 
 
-def _find_program(text: str) -> str | None:
+def _find_program(text: str, language: Language) -> str | None:
     blocks = [block for block in _blocks(text) if block.program.strip()]
-    for languages in (PYTHON_NAMES, ('',)):
+    for names in (language.fences, ('',)):
         for closed in (True, False):
-            found = [block.program for block in blocks if block.language in languages and block.closed == closed]
+            found = [block.program for block in blocks if block.language in names and block.closed == closed]
             if found:
                 return found[-1]
     if FENCE in text:
-        return _find_inline(text)
-    start = _IMPORT.search(text)
-    return _clean(text[start.start():]) if start else None
+        return _find_inline(text, language)
+    found = language.unfenced.search(text)
+    return _clean(found[0]) if found else None
 
 
-def _find_inline(text: str) -> str | None:
+def _find_inline(text: str, language: Language) -> str | None:
     """A program whose opening fence stands behind other text on its line, or shares its line with the program."""
-    for language in ('python', 'py'):
-        _, mark, rest = text.rpartition(FENCE + language)
+    for name in language.inline:
+        _, mark, rest = text.rpartition(FENCE + name)
         if mark and rest[:1].isspace():
             program = _clean(rest.partition(FENCE)[0]).strip(' ')
             return program if program.strip() else None
     return None
 
 
-def _is_well_formed(text: str) -> bool:
+def _is_well_formed(text: str, language: Language) -> bool:
     stripped = text.strip()
     if not stripped.startswith(OPEN_TAG):
         return False
@@ -147,7 +150,7 @@ def _is_well_formed(text: str) -> bool:
     if not tag or OPEN_TAG in think:
         return False
     lines = rest.strip().split('\n')
-    if len(lines) < 3 or lines[0].rstrip() != FENCE + 'python' or not _is_closing(lines[-1]):
+    if len(lines) < 3 or lines[0].rstrip() != FENCE + language.fences[0] or not _is_closing(lines[-1]):
         return False
     inner = lines[1:-1]
     return any(line.strip() for line in inner) and not any(_is_closing(line) for line in inner)

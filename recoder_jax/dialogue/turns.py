@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from recoder_jax.dialogue.difference import difference
+from recoder_jax.languages.language import Language
+from recoder_jax.languages.python import LANGUAGE as PYTHON
 
 LOG_SLOT = '{log}'
 
@@ -31,7 +33,7 @@ class Prompts:
     Raises ValueError when `repair` has no `{log}` or `log_characters` is below 1.
     """
 
-    draw: str = 'Think in <think></think>. Then write one python block that draws this chart with matplotlib.'
+    draw: str = PYTHON.draw
     revise: str = 'This is the render of your program. Find the differences. Write the corrected program.'
     compare: str = (
         'This is the render of your program. In the second picture blue is missing, red is too much, green has another color. '
@@ -45,6 +47,11 @@ class Prompts:
             raise ValueError(f'the repair prompt {self.repair!r} has no {LOG_SLOT}; put {LOG_SLOT} where the error log belongs')
         if self.log_characters < 1:
             raise ValueError(f'log_characters is {self.log_characters}; it must be at least 1')
+
+
+def prompts_of(language: Language) -> Prompts:
+    """The texts of dialogues in a language: the request for the first program is its own, the others name no language."""
+    return Prompts(draw=language.draw)
 
 
 def opening(image: np.ndarray, prompts: Prompts) -> tuple[Message, ...]:

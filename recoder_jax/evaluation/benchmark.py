@@ -9,6 +9,8 @@ from recoder_jax.rollout.play import Plan, Player
 from recoder_jax.rollout.trajectory import Group
 from recoder_jax.runs.records import ChartResult
 
+PARTS = ("text", "layout", "chart_type", "color")
+
 
 def play_benchmark(player: Player, params, charts: Sequence[Chart], plan: Plan, seed: int, name: str) -> list[Group]:
     """One dialogue a chart, with the parameters that `player.sampler.load` made."""
@@ -23,6 +25,8 @@ def chart_results(groups: Sequence[Group]) -> list[ChartResult]:
     for group in groups:
         turns = group.trajectories[0].turns
         scores = [turn.reward.scores for turn in turns]
+        measures = [score.measures() for score in scores]
+        parts = {name: tuple(each[name] for each in measures) for name in PARTS if all(name in each for each in measures)}
         results.append(
             ChartResult(
                 chart=group.chart.id,
@@ -30,10 +34,7 @@ def chart_results(groups: Sequence[Group]) -> list[ChartResult]:
                 executed=tuple(score.executed for score in scores),
                 low_level=tuple(score.low_level for score in scores),
                 programs=tuple(turn.response.program for turn in turns),
-                text=tuple(score.text for score in scores),
-                layout=tuple(score.layout for score in scores),
-                chart_type=tuple(score.chart_type for score in scores),
-                color=tuple(score.color for score in scores),
+                **parts,
             )
         )
     return results

@@ -20,14 +20,17 @@ _CHUNK = 2_000_000      # resampled indices held at a time
 
 
 def evaluation_of(results: Sequence[ChartResult], same_program: Callable[[str, str], bool], *, name: str, benchmark: str,
-                  seeds: dict[str, int], config_hash: str = '', bootstrap_seed: int = 0) -> Evaluation:
-    """Everything `evaluation.json` holds. Raises ValueError when there is no chart or the turns do not agree."""
+                  seeds: dict[str, int], config_hash: str = '', bootstrap_seed: int = 0, compared: str = 'elements') -> Evaluation:
+    """Everything `evaluation.json` holds. compared: 'elements' or 'pictures', what low-level compares.
+
+    Raises ValueError when there is no chart or the turns do not agree.
+    """
     turns = turns_of(results)
     return Evaluation(
         name=name, benchmark=benchmark, charts=len(results), seeds=dict(seeds), config_hash=config_hash,
         turns=tuple(turn_scores(results, turn, seed=bootstrap_seed) for turn in range(1, turns + 1)),
         corrections=tuple(correction_scores(results, turn, same_program, seed=bootstrap_seed) for turn in range(2, turns + 1)),
-        results=tuple(results))
+        results=tuple(results), compared=compared)
 
 
 def turns_of(results: Sequence[ChartResult]) -> int:

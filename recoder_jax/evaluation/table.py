@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from recoder_jax.runs.records import Evaluation, Interval
 
 MISSING = '–'
+OF_PICTURES = '*'
+NOTE = f'{OF_PICTURES} image similarity: the programs of this language have no elements to compare'
 
 
 def results_table(evaluations: Sequence[Evaluation], *, turns: Sequence[int] = (1, 2), intervals: bool = False,
                   markdown: bool = True) -> str:
     """Executed and low-level at `turns`, then the corrections of the last of them over turn 1, in points.
 
-    intervals: adds the 95 % bootstrap interval in brackets. A cell that was not measured holds a dash.
+    intervals: adds the 95 % bootstrap interval in brackets. A cell that was not measured holds a dash. Low-level of a language without elements is
+    the image similarity, which a star and a line below the table say.
     Raises ValueError without an evaluation.
     """
     if not evaluations:
@@ -24,6 +27,8 @@ def results_table(evaluations: Sequence[Evaluation], *, turns: Sequence[int] = (
     lines = [_line(row, widths, markdown) for row in rows]
     rule = '|'.join(['', '-' * (widths[0] + 2), *('-' * (width + 1) + ':' for width in widths[1:]), ''])
     lines.insert(1, rule if markdown else '-' * len(lines[0]))
+    if any(evaluation.compared == 'pictures' for evaluation in evaluations):
+        lines += ['', NOTE]
     return '\n'.join(lines)
 
 
@@ -39,8 +44,9 @@ def format_interval(interval: Interval, *, intervals: bool = True, signed: bool 
 def _row(evaluation: Evaluation, turns: Sequence[int], intervals: bool) -> list[str]:
     scores = {row.turn: row for row in evaluation.turns}
     row = [evaluation.name]
-    for part in (lambda turn: turn.executed, lambda turn: turn.low_level):
-        row += [format_interval(part(scores[turn]), intervals=intervals) if turn in scores else MISSING for turn in turns]
+    star = OF_PICTURES if evaluation.compared == 'pictures' else ''
+    for part, mark in ((lambda turn: turn.executed, ''), (lambda turn: turn.low_level, star)):
+        row += [format_interval(part(scores[turn]), intervals=intervals) + mark if turn in scores else MISSING for turn in turns]
     if turns[-1] == 1:
         return row
     correction = next((entry for entry in evaluation.corrections if entry.turn == turns[-1]), None)

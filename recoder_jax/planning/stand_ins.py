@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 
 from recoder_jax import factory
 from recoder_jax.dialogue.encoder import Encoder, Tokens, bounded_feedback
-from recoder_jax.dialogue.turns import Prompts, opening
+from recoder_jax.dialogue.turns import opening, prompts_of
+from recoder_jax.languages.language import find
 from recoder_jax.learning.batch import Strand, Tree, split_tree, strand
 
 
@@ -32,9 +33,10 @@ def stand_ins(config: ConfigDict, encoder: Encoder, size: tuple[int, int] | None
     """size: (height, width) of the images in pixels, before they are scaled into the config's bounds."""
     unit = math.ceil(math.sqrt(config.image.max_pixels / 12))
     image, limit = np.zeros((*(size or (3 * unit, 4 * unit)), 3), np.uint8), config.rollout.feedback_tokens
-    feedback = bounded_feedback(encoder, image, "", Prompts(), limit, image if config.rollout.difference else None)
+    prompts = prompts_of(find(config.data.language))
+    feedback = bounded_feedback(encoder, image, "", prompts, limit, image if config.rollout.difference else None)
     ids = np.concatenate([feedback.ids, np.full(limit - len(feedback), encoder.pad_id, np.int32)])
-    return StandIns(encoder.prompt(opening(image, Prompts())), Tokens(ids, feedback.images))
+    return StandIns(encoder.prompt(opening(image, prompts)), Tokens(ids, feedback.images))
 
 
 def trees_of(config: ConfigDict, encoder: Encoder, turns: int, size: tuple[int, int] | None = None) -> list[Tree]:

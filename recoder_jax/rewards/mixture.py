@@ -7,6 +7,8 @@
     MM-ReCoder (arXiv 2604.01600)    (1 - alpha - beta) * format + alpha * rule + beta * model
     MSRL (arXiv 2508.13587)          (wt * textual + wv * visual + we * executed) / (wt + wv + we); visual is model or similarity
 
+Where executions have no elements (a language with a renderer), there is no rule part, and the scores of a turn are those of picture.py.
+
 A constant factor of all weights changes no advantage that is divided by its group's standard deviation. With a ramp the weights
 move linearly over the first updates (`Mixture.at`). `on_missing` says what a part means that could not be had:
 
@@ -26,6 +28,7 @@ from recoder_jax.dialogue.response import Response
 from recoder_jax.rewards.judge_prompt import ITEMS
 from recoder_jax.rewards.judgement import AskedForJudgements, Judgement, PendingJudgement
 from recoder_jax.rewards.parts import PARTS, Case
+from recoder_jax.rewards.picture import PictureScore, picture_score
 from recoder_jax.rewards.textual import PARTS as TEXTUAL_PARTS
 from recoder_jax.rewards.textual import TextualOptions, TextualScore, textual_score
 
@@ -45,12 +48,12 @@ class PartScore:
 
 @dataclass(frozen=True)
 class Reward:
-    """total: mixture in [0, 1]. scored: its parts. scores: of the rule. judgement: None where no judge was asked.
+    """total: mixture in [0, 1]. scored: its parts. scores: of the rule, or of the picture. judgement: None where no judge was asked.
     textual: None where it has no weight."""
 
     total: float
     scored: tuple[PartScore, ...]
-    scores: RuleScore
+    scores: RuleScore | PictureScore
     judgement: Judgement | None = None
     textual: TextualScore | None = None
 
@@ -65,12 +68,8 @@ class Reward:
 
     def parts(self) -> dict[str, float]:
         """Every part and score by its name in logs and reports, with the judge's items and the parts of the textual reward."""
-        scores = self.scores
         named = {'total': self.total} | {part.name: part.score for part in self.scored if part.score is not None}
-        return named | self.items() | {
-            'text': scores.text, 'layout': scores.layout, 'chart_type': scores.chart_type, 'color': scores.color,
-            'low_level': scores.low_level, 'executed': float(scores.executed),
-        }
+        return named | self.items() | self.scores.measures() | {'executed': float(self.scores.executed)}
 
     def items(self) -> dict[str, float]:
         """What parts are made of. `judge/<item>`: share of the points that the judge gave; 0 for a turn without a render, nothing
@@ -153,15 +152,16 @@ class Mixture:
         Where the golden program gave no figure nothing can be compared: the reward is 0 whatever the response.
         """
         weights = self.weights
-        if golden.elements is None:
+        if not golden.ok:
             nothing = PartScore('format', weights['format'], float(response.well_formed)), PartScore('rule', weights['rule'], 0.0)
             return Reward(0.0, nothing, RuleScore(False, 0.0, 0.0, 0.0, 0.0))
-        scores = rule_score(execution, golden)
+        compared = golden.elements is not None
+        scores = rule_score(execution, golden) if compared else picture_score(execution, target)
         textual = None
-        if self.textual > 0:
+        if self.textual > 0 and compared:
             textual = textual_score(execution, golden, (response.program or '', program), self.textual_options)
         case = Case(response, execution, golden, scores, judgement if self.beta > 0 else None, target, textual)
-        shown = [name for name, weight in weights.items() if weight > 0 or name in ALWAYS]
+        shown = [name for name, weight in weights.items() if weight > 0 or name in ALWAYS and (compared or name != 'rule')]
         scored = tuple(PartScore(name, weights[name], PARTS[name](case)) for name in shown)
         return Reward(total(scored, self.on_missing), scored, scores, case.judgement, textual)
 

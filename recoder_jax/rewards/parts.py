@@ -1,6 +1,6 @@
 """The parts a reward can be made of. A part has a name, a range of [0, 1], and says None where it could not be had.
 
-    format      the response is `<think>...</think>` followed by one fenced python block
+    format      the response is `<think>...</think>` followed by one fenced block in the language of the task
     rule        mean of text, layout, chart type and colour F1 of the recorded elements; 0 when the program gave no figure
     model       the judge's share of 100 points; 0 without a render, None without a judgement
     similarity  agreement of the render's ink with the target's (similarity.py); 0 without a render
@@ -19,6 +19,7 @@ from recoder_jax.charts.execution import Execution
 from recoder_jax.charts.scores import RuleScore
 from recoder_jax.dialogue.response import Response
 from recoder_jax.rewards.judgement import Judgement
+from recoder_jax.rewards.picture import PictureScore
 from recoder_jax.rewards.similarity import similarity
 from recoder_jax.rewards.textual import TextualScore
 
@@ -34,7 +35,7 @@ class Case:
     response: Response
     execution: Execution
     golden: Execution
-    scores: RuleScore
+    scores: RuleScore | PictureScore
     judgement: Judgement | None
     target: np.ndarray | None
     textual: TextualScore | None = None
@@ -54,6 +55,8 @@ def model_part(case: Case) -> float | None:
 
 def similarity_part(case: Case) -> float:
     """ValueError when the mixture was not given the target."""
+    if isinstance(case.scores, PictureScore):
+        return case.scores.low_level
     if case.target is None:
         raise ValueError('the similarity part needs the image of the chart; give the mixture the target')
     return similarity(case.target, case.execution.render)

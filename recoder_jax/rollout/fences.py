@@ -1,9 +1,10 @@
-"""Cutting responses where their python block is closed."""
+"""Cutting responses where their block is closed."""
 
 import numpy as np
 
 from recoder_jax.dialogue.encoder import Encoder
 from recoder_jax.dialogue.response import FENCE, block_is_closed
+from recoder_jax.languages.language import Language
 from recoder_jax.sampling.engine import Engine, Said
 from recoder_jax.sampling.places import Request
 
@@ -11,8 +12,8 @@ from recoder_jax.sampling.places import Request
 class Fences:
     """Looks at what rows say, token by token, so that the length of a chunk does not decide where a response is cut."""
 
-    def __init__(self, encoder: Encoder):
-        self._encoder, self._seen = encoder, {}
+    def __init__(self, encoder: Encoder, language: Language):
+        self._encoder, self._language, self._seen = encoder, language, {}
 
     def cut(self, engine: Engine, ended: list[Said]) -> list[Said]:
         """`ended` responses, cut where their block was closed, and those of rows that speak on behind a closed block."""
@@ -33,6 +34,6 @@ class Fences:
         begin = self._seen.get((request, row), 0)
         self._seen[request, row] = len(tokens)
         for count in range(begin + 1, len(tokens) + 1):
-            if FENCE[0] in self._encoder.decode(tokens[count - 1 : count]) and block_is_closed(self._encoder.decode(tokens[:count])):
+            if FENCE[0] in self._encoder.decode(tokens[count - 1 : count]) and block_is_closed(self._encoder.decode(tokens[:count]), self._language):
                 return count
         return None

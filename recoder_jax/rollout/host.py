@@ -14,6 +14,8 @@ from recoder_jax.charts.sandbox import Execution, Sandbox
 from recoder_jax.dialogue.encoder import Encoder, Tokens, bounded_feedback
 from recoder_jax.dialogue.response import Response, parse_response
 from recoder_jax.dialogue.turns import Prompts
+from recoder_jax.languages.language import Language
+from recoder_jax.languages.python import LANGUAGE as PYTHON
 from recoder_jax.rewards.judgement import PendingJudgement
 from recoder_jax.rewards.mixture import Mixture, Reward
 from recoder_jax.rollout.trajectory import Turn
@@ -26,17 +28,18 @@ THREADS = 2  # parse, lay out feedback, score; programs run in processes of thei
 @dataclasses.dataclass(frozen=True)
 class Speaker:
     """The user of the dialogues. turns: of a dialogue. limit: tokens of a feedback, images included. difference: whether a render is shown
-    with a picture of its differences from the target."""
+    with a picture of its differences from the target. language: of the programs."""
 
     encoder: Encoder
     prompts: Prompts
     turns: int
     limit: int
     difference: bool = False
+    language: Language = PYTHON
 
     def feedback(self, execution: Execution, response: Response, ended: bool, target: np.ndarray) -> Tokens:
         """Tokens between a response and the next one; they close a response that was cut. target: the chart, uint8 [H, W, 3]."""
-        log = execution.log if response.program is not None else "no python block found in the response"
+        log = execution.log if response.program is not None else self.language.missing
         end = Tokens(np.array([] if ended else [self.encoder.end_id], np.int32))
         shown = target if self.difference else None
         return end + bounded_feedback(self.encoder, execution.render, log, self.prompts, self.limit - len(end), shown)
@@ -134,7 +137,7 @@ class Host:
         return future
 
     def _begin(self, said: Said, chart: Chart) -> None:
-        heard = Heard(said, chart, parse_response(self._speaker.encoder.decode(said.tokens)))
+        heard = Heard(said, chart, parse_response(self._speaker.encoder.decode(said.tokens), self._speaker.language))
         self._all.append(heard)
         future = self._execute(heard.response.program or "")
         future.add_done_callback(lambda future: self._do(self._answer, heard, future))

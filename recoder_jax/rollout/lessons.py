@@ -17,9 +17,10 @@ from ml_collections import ConfigDict
 from recoder_jax.charts.scores import same_program
 from recoder_jax.data.examples import Example
 from recoder_jax.data.pipeline import Pipeline
-from recoder_jax.data.sources import join, open_charts, open_examples
+from recoder_jax.data.sources import check_language, join, open_charts, open_examples
 from recoder_jax.dialogue.encoder import Encoder, bounded_feedback, check_difference
-from recoder_jax.dialogue.turns import Prompts, opening
+from recoder_jax.dialogue.turns import Prompts, opening, prompts_of
+from recoder_jax.languages.language import find
 from recoder_jax.learning.batch import Tree, split_tree
 from recoder_jax.learning.objective import group_advantages
 from recoder_jax.learning.rarity import Rarity, count, emphasised
@@ -66,12 +67,13 @@ class SupervisedLessons:
     def __init__(self, config: ConfigDict, encoder: Encoder):
         data, sets = config.data, [f"{config.data.name}:{config.data.split}", *filter(None, config.data.mixed_with.split(","))]
         sources = [open_examples(data.dir, *entry.split(":", 1), data.trained_turns) for entry in sets]
+        check_language(data.dir, data.name, data.language)
         self._pipeline = Pipeline(join(sources), config.batch.size, config.seed, jax.process_index(), jax.process_count())
-        self._encoder, self._prompts, self._steps = encoder, Prompts(), config.steps
+        self._encoder, self._steps = encoder, config.steps
         self._limit, self._row_tokens, self._size = config.rollout.feedback_tokens, config.batch.row_tokens, config.batch.size
         self._difference = config.rollout.difference
         if self._difference:
-            check_difference(encoder, self._prompts, self._limit)
+            check_difference(encoder, Prompts(), self._limit)
         self._rare, self._rare_most = config.objective.rare, config.objective.rare_most
         self._rarity = rarity_of(join(sources), encoder) if self._rare else None
         self._pool, self._ahead = ThreadPoolExecutor(1), {}
@@ -89,7 +91,7 @@ class SupervisedLessons:
     def _batch(self, start: int) -> tuple[tuple[str, ...], list[Tree]]:
         """Ids and trees of a batch, those too long for a row included."""
         examples = self._pipeline.span(start, self._size)
-        trees = [example_tree(example, self._encoder, self._prompts, self._limit, self._difference) for example in examples]
+        trees = [example_tree(example, self._encoder, prompts_of(find(example.language)), self._limit, self._difference) for example in examples]
         trees = [emphasised(tree, self._rarity, self._rare, self._rare_most) for tree in trees] if self._rarity else trees
         return tuple(example.chart.id for example in examples), trees
 
@@ -127,7 +129,7 @@ class RolloutLessons:
     """The policy's own dialogues, rewarded. room: what their cache holds, at the longest. anchor: KL to a reference, where it has a weight."""
 
     def __init__(self, config: ConfigDict, player: Player, plan: Plan, run: RunDirectory, anchor: Anchor | None = None):
-        source = open_charts(config.data.dir, config.data.name, config.data.split, config.data.keep)
+        source = open_charts(config.data.dir, config.data.name, config.data.split, config.data.keep, config.data.language)
         self._pipeline = Pipeline(source, config.batch.size, config.seed, jax.process_index(), jax.process_count())
         self._config, self._player, self._run, self._plan, self._anchor = config, player, run, plan, anchor
         if plan.difference:

@@ -50,8 +50,9 @@ def turn_metrics(trajectories: Sequence[Trajectory], sampled: Sequence[Turn]) ->
         means[f"turn{number}/total"] = mean(reward.total for reward in rewards)
         means |= {f"turn{number}/{name}": value for name, value in part_means(rewards).items()}
         means[f"turn{number}/executed"] = mean(reward.scores.executed for reward in rewards)
-        for name in ("low_level", "text", "layout", "chart_type", "color"):
-            means[f"turn{number}/{name}"] = mean(100 * getattr(reward.scores, name) for reward in rewards)
+        measures = [reward.scores.measures() for reward in rewards]
+        for name in dict.fromkeys(name for each in measures for name in each):
+            means[f"turn{number}/{name}"] = mean(100 * each[name] for each in measures if name in each)
         lengths = [len(turn.tokens) for turn in sampled if turn.number == number]
         means[f"turn{number}/response_tokens"] = mean(lengths)
         maxima[f"turn{number}/response_tokens_max"] = max(lengths)

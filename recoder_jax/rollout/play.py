@@ -20,6 +20,8 @@ from recoder_jax.charts.goldens import Goldens
 from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.dialogue.encoder import Encoder, Tokens, check_difference
 from recoder_jax.dialogue.turns import Prompts, opening
+from recoder_jax.languages.language import Language
+from recoder_jax.languages.python import LANGUAGE as PYTHON
 from recoder_jax.learning.objective import overlong, trajectory_reward
 from recoder_jax.rewards.mixture import Mixture
 from recoder_jax.rollout.fences import Fences
@@ -37,7 +39,7 @@ class Plan:
     branch_turn, or 'each', where charts branch at branch_turn..T in rotation. response_tokens: cap of a response. feedback_tokens: cap of a
     feedback, images included. difference: whether feedback shows where render and target differ. temperature: of sampling, 0 is greedy.
     gamma, eta, bonus: the trajectory reward (learning.objective). overlong_tokens, overlong_penalty: a trained response that comes nearer to its
-    cap than that is punished by at most that. stop_at_fence: a response is cut where its python block is closed."""
+    cap than that is punished by at most that. stop_at_fence: a response is cut where its block is closed."""
 
     turns: int
     branch_turn: int
@@ -130,7 +132,8 @@ class Times:
 class Player:
     """Everything that plays dialogues: the sampler, the sandbox, the reward and the texts of the user side.
 
-    reward: None plays without scores. goldens: golden executions by program, filled as charts are met.
+    reward: None plays without scores. goldens: golden executions by program, filled as charts are met. language: of the
+    programs, which `sandbox` and `prompts` are made for.
     """
 
     sampler: Sampler
@@ -140,6 +143,7 @@ class Player:
     prompts: Prompts
     goldens: Goldens = dataclasses.field(default_factory=Goldens)
     slots: Slots = Slots()
+    language: Language = PYTHON
 
     def play(
         self, params, charts: Sequence[Chart], plan: Plan, seed: int, step: int, controls: Controls | None = None,
@@ -163,12 +167,12 @@ class Player:
             Request(prompt, (seed, step, number), plan.response_tokens, plan.group, plan.branch_turn_of(step, number, place.charts) - 1, controls)
             for number, prompt in zip(place.numbers, prompts, strict=True)
         ]  # fmt: skip
-        speaker = Speaker(self.encoder, self.prompts, plan.turns, plan.feedback_tokens, plan.difference)
+        speaker = Speaker(self.encoder, self.prompts, plan.turns, plan.feedback_tokens, plan.difference, self.language)
         with Host(speaker, self.sandbox, self.reward, self.goldens, timeline) as host:
             for request, chart in zip(requests, charts, strict=True):
                 engine.submit(request)
                 host.meet(chart)
-            run(engine, host, dict(zip(place.numbers, charts, strict=True)), plan, Fences(self.encoder) if plan.stop_at_fence else None, done)
+            run(engine, host, dict(zip(place.numbers, charts, strict=True)), plan, Fences(self.encoder, self.language) if plan.stop_at_fence else None, done)
             del engine  # its cache need not lie beside that of a judge in this process
             turns = host.finish()
         groups = [self._group(chart, request, turns, plan) for chart, request in zip(charts, requests, strict=True)]

@@ -127,7 +127,7 @@ class ChartResult:
       chart: id of the chart.
       kind: its family, '' when unknown.
       executed: whether the turn's program ran and left a figure.
-      low_level: mean of the four rule scores, in [0, 1]; 0 where the program failed.
+      low_level: mean of the four rule scores, or image similarity where there are none, in [0, 1]; 0 where the program failed.
       programs: the programs; None where the response holds none.
       text, layout, chart_type, color: the four rule scores, in [0, 1].
     """
@@ -195,6 +195,7 @@ class Evaluation:
       turns: means per turn, from turn 1.
       corrections: turn t against turn 1, for t = 2, 3, ...
       results: the charts one by one.
+      compared: what low-level compares: elements, or pictures in a language whose programs have no elements.
     """
 
     name: str
@@ -205,6 +206,7 @@ class Evaluation:
     turns: tuple[TurnScores, ...]
     corrections: tuple[CorrectionScores, ...]
     results: tuple[ChartResult, ...]
+    compared: str = 'elements'
 
     @property
     def average_improvement(self) -> float | None:

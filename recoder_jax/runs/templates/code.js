@@ -1,4 +1,4 @@
-// Elements, Python colouring and line differences. All text enters the page through textContent: nothing that a
+// Elements, colouring of Python and of markup, and line differences. All text enters the page through textContent: nothing that a
 // program, a log or a response contains can become markup.
 
 function h(tag, attributes = {}, ...children) {
@@ -30,9 +30,22 @@ const PYTHON = new RegExp([
   String.raw`(?<other>[^])`,
 ].join('|'), 'g');
 
+const MARKUP = new RegExp([
+  String.raw`(?<comment><!--.*?(?:-->|$))`,
+  String.raw`(?<keyword><[\/?!]?[\w:.-]*|[\/?]?>)`,
+  String.raw`(?<string>"[^"]*"?|'[^']*'?)`,
+  String.raw`(?<call>[\w:.-]+(?==))`,
+  String.raw`(?<name>[^<>"'=\s]+)`,
+  String.raw`(?<space>\s+)`,
+  String.raw`(?<other>[^])`,
+].join('|'), 'g');
+
+// What a program is coloured by: tags and text where it begins with a tag, else Python.
+function formOf(program) { return /^\s*</.test(program) ? MARKUP : PYTHON; }
+
 // [[class, text], ...] of one line; a string over several lines is coloured on its first line only.
-function tokensOf(line) {
-  return Array.from(line.matchAll(PYTHON), match => {
+function tokensOf(line, form) {
+  return Array.from(line.matchAll(form), match => {
     const [kind, text] = Object.entries(match.groups).find(([, value]) => value !== undefined);
     return [kind, text];
   });
@@ -47,8 +60,8 @@ function lineElement(tokens, kind, mark, changed = new Set()) {
 }
 
 function programElement(program) {
-  const lines = program.replace(/\s+$/, '').split('\n');
-  return h('pre', { tabindex: 0 }, lines.map((line, index) => lineElement(tokensOf(line), '', String(index + 1))));
+  const lines = program.replace(/\s+$/, '').split('\n'), form = formOf(program);
+  return h('pre', { tabindex: 0 }, lines.map((line, index) => lineElement(tokensOf(line, form), '', String(index + 1))));
 }
 
 // Longest common subsequence as pairs of indices; beyond four million cells only the common head and tail are matched.
@@ -90,14 +103,14 @@ function changedTokens(before, after) {
 
 function differenceElement(before, after) {
   const a = before.replace(/\s+$/, '').split('\n'), b = after.replace(/\s+$/, '').split('\n');
-  const lines = [];
+  const lines = [], form = formOf(before), colour = line => tokensOf(line, form);
   let i = 0, j = 0;
   for (const [nextI, nextJ] of [...commonPairs(a, b), [a.length, b.length]]) {
-    const removed = a.slice(i, nextI).map(tokensOf), added = b.slice(j, nextJ).map(tokensOf);
+    const removed = a.slice(i, nextI).map(colour), added = b.slice(j, nextJ).map(colour);
     const marks = removed.length === added.length ? removed.map((tokens, k) => changedTokens(tokens, added[k])) : [];
     lines.push(...removed.map((tokens, k) => lineElement(tokens, 'removed', '−', marks[k]?.[0])));
     lines.push(...added.map((tokens, k) => lineElement(tokens, 'added', '+', marks[k]?.[1])));
-    if (nextI < a.length) lines.push(lineElement(tokensOf(a[nextI]), '', ' '));
+    if (nextI < a.length) lines.push(lineElement(colour(a[nextI]), '', ' '));
     i = nextI + 1; j = nextJ + 1;
   }
   return h('pre', { tabindex: 0 }, lines);

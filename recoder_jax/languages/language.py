@@ -1,0 +1,86 @@
+"""What a language of programs is, and which there are: one module of this room each, named like the language, with its LANGUAGE.
+
+    find('svg')    the language of recoder_jax/languages/svg.py
+    names()        what modules there are
+
+A language says how it is asked for, how it is fenced in a response, what a program without a fence looks like, and how a program becomes a
+picture. Nobody outside this room asks which language it is. Nothing of the package outside this room is imported here.
+"""
+
+import importlib
+import importlib.util
+import pkgutil
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from recoder_jax import languages
+
+
+class Unrendered(Exception):
+    """A program that gives no picture. end: how, as `charts.execution.Status` names it: error, forbidden, output or no_figure. The message is the log
+    that its feedback shows."""
+
+    def __init__(self, end: str, sentence: str):
+        super().__init__(sentence)
+        self.end = end
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """How a program that is no Python becomes a picture, in a confined process of the sandbox.
+
+    warm: called once, before the process is confined; imports and reads what `render` needs. render: (program, most pixels) -> uint8 [H, W, 3];
+    raises Unrendered. It must run nothing that the program brings: its pixels are taken as they are. package: what it imports, for which
+    `pip install recoder_jax[extra]` is the remedy.
+    """
+
+    warm: Callable[[], None]
+    render: Callable[[str, int], np.ndarray]
+    package: str
+    extra: str
+
+
+@dataclass(frozen=True)
+class Language:
+    """A language of programs.
+
+    fences: names of its fenced blocks in lower case; responses are written with the first. inline: of these, names that may stand on one line
+    with other text. unfenced: finds a program that stands in no block. draw: asks for the first program, after the target image. missing: what
+    the feedback says of a response without a program. suffix: of program files. renderer: None for programs that the sandbox executes and
+    replays as matplotlib's. elements: whether an execution says what the picture shows, which rule scores and the textual reward compare; they
+    come from the replay, so only a language without a renderer has them.
+    """
+
+    name: str
+    fences: tuple[str, ...]
+    inline: tuple[str, ...]
+    unfenced: re.Pattern
+    draw: str
+    missing: str
+    suffix: str
+    renderer: Renderer | None = None
+
+    @property
+    def elements(self) -> bool:
+        return self.renderer is None
+
+    def check_installed(self) -> None:
+        """Raises ValueError with the remedy where the package of the renderer is missing."""
+        if self.renderer and importlib.util.find_spec(self.renderer.package) is None:
+            raise ValueError(f'programs in {self.name} are rendered by {self.renderer.package}, which is not installed; '
+                             f'run `pip install -e .[{self.renderer.extra}]`')
+
+
+def names() -> list[str]:
+    """Names of all languages, in alphabetical order."""
+    return sorted(module.name for module in pkgutil.iter_modules(languages.__path__) if module.name != 'language')
+
+
+def find(name: str) -> Language:
+    """The language of a name. Raises ValueError for an unknown one."""
+    if name not in names():
+        raise ValueError(f'the language {name!r} is unknown; choose one of {", ".join(names())}')
+    return importlib.import_module(f'recoder_jax.languages.{name}').LANGUAGE
