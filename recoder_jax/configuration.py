@@ -141,6 +141,9 @@ def add_reward(config: ml_collections.ConfigDict) -> None:
     config.reward.similarity = 0.0  # weight of the image similarity of render and target, which asks nobody
     config.reward.textual = 0.0  # weight of MSRL's textual reward: chart types, layout, texts and data values as they were drawn
     config.reward.executed = 0.0  # weight of having left a figure
+    config.reward.visual = 0.0  # weight of what a pretrained model sees of the render, beside the target (VinciCoder, ChartMaster)
+    config.reward.language = 0.0  # weight of a closed block in the language asked for (VinciCoder)
+    config.reward.attributes = 0.0  # weight of the Jaccard index of layout, colours, texts and values (ChartMaster)
     config.reward.textual_chart_types = 1.0  # weights within the textual reward, of any scale; ours: the paper prints none
     config.reward.textual_layout = 1.0
     config.reward.textual_texts = 1.0
@@ -153,7 +156,22 @@ def add_reward(config: ml_collections.ConfigDict) -> None:
     config.reward.ramp_similarity = 0.0
     config.reward.ramp_textual = 0.0
     config.reward.ramp_executed = 0.0
+    config.reward.ramp_visual = 0.0
+    config.reward.ramp_language = 0.0
+    config.reward.ramp_attributes = 0.0
     config.reward.on_missing = "renormalise"  # the judge did not answer: renormalise the other weights, drop_group from the update, or count zero
+
+    config.visual = ml_collections.ConfigDict()  # what looks at renders where reward.visual has weight (rewards/visual.py)
+    config.visual.weights = ""  # directory of its pretrained weights: Hugging Face's DINOv2, or ResNet-18 in safetensors under torchvision's names
+    config.visual.model = "dinov2-large"  # dinov2-small, dinov2-base, dinov2-large or resnet18
+    config.visual.dtype = "float32"  # of its weights and activations
+    config.visual.device = "policy"  # policy: a copy on each device of the policy; cpu: the host's processor
+    config.visual.batch = 16  # views of a call; policies decode between calls
+    config.visual.side = 448  # pixels of a view's side, a multiple of 14 for DINOv2
+    config.visual.tiles = 12  # most tiles of an image; 1 looks at the whole image once
+    config.visual.fine = 1.0  # weight of each tile
+    config.visual.coarse = 1.0  # weight of the thumbnail that follows several tiles
+    config.visual.mapping = "half"  # of a cosine c: half, (1 + c) / 2; cosine, max(0, c); calibrated, a blank page is 0 and the target 1
 
     config.judge = ml_collections.ConfigDict()
     config.judge.base_url = ""  # OpenAI-compatible server, http://host:port/v1; several, separated by commas, share the questions

@@ -56,7 +56,7 @@ def evaluate(config: ConfigDict, workdir: str) -> None:
         sandbox = stack.enter_context(factory.sandbox_of(config))
         judge = stack.enter_context(factory.judge_of(config, mesh))
         policy, params = factory.trained_policy(f"{directory}@{step}", config, mesh)
-        reward = factory.mixture_of(config, judge)
+        reward = factory.mixture_of(config, judge, stack.enter_context(factory.visual_of(config, mesh)))
         slots = dataclasses.replace(factory.slots_of(config), places=options.batch)
         player = factory.player_of(policy, sandbox, reward, mesh, factory.goldens_of(config), slots, config.batch.least_windows, config.data.language)
         chosen = [charts[index] for index in range(options.charts)]

@@ -17,17 +17,20 @@ from recoder_jax.dialogue.images import ImageProcessor
 from recoder_jax.dialogue.turns import prompts_of
 from recoder_jax.languages.language import find
 from recoder_jax.learning.checkpoint import restore_params, run_of
+from recoder_jax.models import observers
+from recoder_jax.models.observers import Observer
 from recoder_jax.models.qwen2_5_vl.config import Config, preset
 from recoder_jax.models.qwen2_5_vl.model import abstract_model, create
 from recoder_jax.models.store import load_config, load_params, load_policy
 from recoder_jax.rewards.judge import Judge, JudgeOptions
 from recoder_jax.rewards.mixture import Mixture, Ramp
 from recoder_jax.rewards.textual import TextualOptions
+from recoder_jax.rewards.visual import Visual, VisualOptions
 from recoder_jax.rollout.play import Plan, Player, Slots
 from recoder_jax.rollout.policy_judge import PolicyJudge, PolicyJudgeOptions
 from recoder_jax.sampling.functions import Sampler
 from recoder_jax.sampling.layout import Buckets
-from recoder_jax.sharding import make_mesh, shardings
+from recoder_jax.sharding import make_mesh, own_mesh, shardings
 
 OWN_SIZES = ("tiny", "100m")  # presets of ours, which have an output for each id of their tokenizer
 
@@ -184,7 +187,23 @@ def policy_judge_of(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) 
     return PolicyJudge(sampler, sampler.load(params), policy.encoder, options)
 
 
-def mixture_of(config: ml_collections.ConfigDict, judge: Judge | PolicyJudge | None) -> Mixture:
+def has_visual(config: ml_collections.ConfigDict) -> bool:
+    """Whether the visual part has weight at some update."""
+    return config.reward.visual > 0 or config.reward.ramp_visual > 0
+
+
+def visual_of(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> contextlib.AbstractContextManager[Visual | None]:
+    """What looks at renders, with pretrained weights on the devices of this process or on its host, or nothing where it has no weight."""
+    if not has_visual(config):
+        return contextlib.nullcontext()
+    visual = config.visual
+    devices = list(own_mesh(mesh).devices.flat) if visual.device == "policy" else jax.local_devices(backend="cpu")[:1]
+    observer = Observer(*observers.read(visual.weights, visual.model, visual.dtype), visual.batch, devices)
+    options = VisualOptions(side=visual.side, most=visual.tiles, fine=visual.fine, coarse=visual.coarse, mapping=visual.mapping)
+    return Visual(observer, options)
+
+
+def mixture_of(config: ml_collections.ConfigDict, judge: Judge | PolicyJudge | None, visual: Visual | None = None) -> Mixture:
     """The reward that a config describes."""
     reward = config.reward
     inner = TextualOptions(
@@ -193,11 +212,12 @@ def mixture_of(config: ml_collections.ConfigDict, judge: Judge | PolicyJudge | N
     )
     ramp = Ramp(
         reward.ramp_steps, alpha=reward.ramp_alpha, beta=reward.ramp_beta, similarity=reward.ramp_similarity, textual=reward.ramp_textual,
-        executed=reward.ramp_executed,
+        executed=reward.ramp_executed, visual=reward.ramp_visual, language=reward.ramp_language, attributes=reward.ramp_attributes,
     )
     return Mixture(
         reward.alpha, reward.beta, judge, similarity=reward.similarity, on_missing=reward.on_missing, textual=reward.textual,
         executed=reward.executed, textual_options=inner, ramp=ramp if ramp.steps else None,
+        visual=reward.visual, language=reward.language, attributes=reward.attributes, observer=visual,
     )
 
 

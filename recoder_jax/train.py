@@ -155,7 +155,8 @@ def rollout_lessons(config: ConfigDict, policy: factory.Policy, mesh: jax.shardi
     """What plays and rewards the dialogues of a run; its sandbox and its judge close with `stack`."""
     sandbox = stack.enter_context(factory.sandbox_of(config))
     say(f"{config.name}: {sandbox.summary()}")
-    reward = factory.mixture_of(config, stack.enter_context(factory.judge_of(config, mesh)))
+    visual = stack.enter_context(factory.visual_of(config, mesh))
+    reward = factory.mixture_of(config, stack.enter_context(factory.judge_of(config, mesh)), visual)
     player = factory.player_of(
         policy, sandbox, reward, mesh, factory.goldens_of(config), factory.slots_of(config), config.batch.least_windows, config.data.language
     )
@@ -200,7 +201,7 @@ def check_same_run(config: ConfigDict, saved: dict) -> None:
     A key that the code did not have when the run was started is not compared. objective.on_nonfinite may change, so that a run which a step
     stopped can go on without it.
     """
-    free = ("name", "steps", "mesh.", "rollout.offload", "objective.on_nonfinite", "sandbox.workers", "sandbox.isolation", "checkpoint.", "log.", "alarms.", "evaluation.", "judge.", "data.dir", "versions.")
+    free = ("name", "steps", "mesh.", "rollout.offload", "objective.on_nonfinite", "sandbox.workers", "sandbox.isolation", "checkpoint.", "log.", "alarms.", "evaluation.", "judge.", "data.dir", "visual.batch", "versions.")
     held = ("judge.model", "judge.policy", "judge.max_pixels")  # unlike addresses and deadlines, they change what a reward is
     now, then = flatten(config.to_dict()), flatten(saved)
     compared = [key for key in now if key in held or not key.startswith(free)]

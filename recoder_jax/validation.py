@@ -15,7 +15,7 @@ COUNTS = (  # keys whose values are at least 1
     "rollout.group", "rollout.response_tokens", "rollout.feedback_tokens", "rollout.charts", "rollout.lanes", "rollout.chunk", "objective.updates",
     "judge.attempts", "judge.concurrency", "judge.server_concurrency", "judge.breaker_failures", "judge.reply_tokens", "judge.max_pixels", "judge.batch",
     "sandbox.workers", "sandbox.memory_mb", "checkpoint.every", "checkpoint.keep", "log.rollouts_every", "evaluation.charts",
-    "evaluation.turns", "evaluation.batch",
+    "evaluation.turns", "evaluation.batch", "visual.batch", "visual.side", "visual.tiles",
 )
 POSITIVE = (
     "optimizer.learning_rate", "optimizer.clip_norm", "objective.constant", "objective.clip_high", "sandbox.seconds",
@@ -24,7 +24,8 @@ POSITIVE = (
 NOT_NEGATIVE = (
     "objective.truncate", "objective.kl", "objective.kl_first_turn", "objective.rare", "rollout.overlong_tokens", "rollout.overlong_penalty",
     "rollout.refills", "checkpoint.minutes", "checkpoint.keep_every", "optimizer.warmup", "optimizer.weight_decay", "rollout.temperature", "evaluation.temperature",
-    *(f"reward.{prefix}{name}" for prefix in ("", "ramp_") for name in ("alpha", "beta", "similarity", "textual", "executed")),
+    *(f"reward.{prefix}{name}" for prefix in ("", "ramp_") for name in ("alpha", "beta", "similarity", "textual", "executed", "visual", "language", "attributes")),
+    "visual.fine", "visual.coarse",
     "reward.ramp_steps", "reward.textual_chart_types", "reward.textual_layout", "reward.textual_texts", "reward.textual_data",
 )
 CHOICES = {
@@ -49,6 +50,10 @@ CHOICES = {
     "rollout.branching": ("one", "each"),
     "reward.textual_order": ("kept", "free"),
     "reward.on_missing": ("renormalise", "drop_group", "zero"),
+    "visual.model": ("dinov2-small", "dinov2-base", "dinov2-large", "resnet18"),
+    "visual.dtype": ("float32", "bfloat16"),
+    "visual.device": ("policy", "cpu"),
+    "visual.mapping": ("half", "cosine", "calibrated"),
     "sandbox.isolation": ("auto", "strict", "forced"),
     "sandbox.replay": ("required", "preferred", "off"),
     **{f"alarms.{field.name}": ACTIONS for field in dataclasses.fields(Choices) if field.name != "window"},
@@ -144,7 +149,7 @@ def validate_objective(config: ml_collections.ConfigDict) -> None:
 
 def validate_reward(config: ml_collections.ConfigDict) -> None:
     reward, address = config.reward, config.judge.base_url
-    names = ("alpha", "beta", "similarity", "textual", "executed")
+    names = ("alpha", "beta", "similarity", "textual", "executed", "visual", "language", "attributes")
     for prefix in ("", "ramp_"):
         given, beta = sum(reward[prefix + name] for name in names), reward[f"{prefix}beta"]
         words = " + ".join(f"reward.{prefix}{name}" for name in names)
@@ -161,11 +166,21 @@ def validate_reward(config: ml_collections.ConfigDict) -> None:
     check(0 <= reward.textual_tolerance < 1, f"reward.textual_tolerance is {reward.textual_tolerance}; give a number from 0 to below 1")
     if address:
         addresses(address)
+    validate_visual(config)
+
+
+def validate_visual(config: ml_collections.ConfigDict) -> None:
+    visual, reward = config.visual, config.reward
+    weight = max(reward.visual, reward.ramp_visual)
+    check(weight == 0 or visual.weights != "", f"reward.visual or ramp_visual is {weight} but visual.weights is empty; give the directory of pretrained "
+          f"weights of {visual.model}, or set it to 0 and use reward.similarity, which needs none")
+    check(visual.model == "resnet18" or visual.side % 14 == 0, f"visual.side is {visual.side}; give a multiple of 14, the patch of DINOv2")
+    check(visual.fine + visual.coarse > 0, "visual.fine and visual.coarse are both 0; raise one")
 
 
 def validate_language(config: ml_collections.ConfigDict) -> None:
     """What rewards and evaluations of a language without elements cannot read."""
-    language, names = find(config.data.language), [f"{prefix}{name}" for prefix in ("", "ramp_") for name in ("alpha", "textual")]
+    language, names = find(config.data.language), [f"{prefix}{name}" for prefix in ("", "ramp_") for name in ("alpha", "textual", "attributes")]
     weighed = [name for name in names if config.reward[name]]
     check(language.elements or not weighed,
           f"reward.{''.join(weighed[:1])} is set but programs in {language.name} have no elements that it could compare; set it to 0 and raise "

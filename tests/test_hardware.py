@@ -15,7 +15,7 @@ from recoder_jax.sharding import SAMPLING, TABLE, mesh_axes
 JUDGE = "--config.judge.base_url=http://judge/v1"
 FILES = (
     "sft", "sft_corrections", "stage1_shared_first_turn", "stage2_full_trajectory",
-    "msrl_stage1", "msrl_stage2", "msrl_single_stage", "msrl_ramp",
+    "msrl_stage1", "msrl_stage2", "msrl_single_stage", "msrl_ramp", "vincicoder_virl", "chartmaster",
 )
 
 

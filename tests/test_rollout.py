@@ -409,3 +409,23 @@ def test_what_a_chart_says_depends_on_its_number_not_on_who_is_played_with_it(po
     alone = player.play(policy.params, charts(3)[2:], PLAN, 0, 5, place=Place([2], 3, 3))[0]
     said = [[[turn.tokens.tolist() for turn in t.turns] for t in group.trajectories] for group in (whole[2], alone[0])]
     assert said[0] == said[1]
+
+
+def test_renders_are_looked_at_beside_a_judge_and_every_turn_is_scored(policy, player):
+    """Whether the judge or the look answers first."""
+    class Late:
+        def __init__(self, pause, answer):
+            self.pause, self.answer = pause, answer
+
+        def submit(self, target, render, fresh=False):
+            future = Future()
+            threading.Timer(self.pause, future.set_result, [self.answer]).start()
+            return future
+
+    told = f"<think>a</think>\n```python\n{GOLDEN}```"
+    plan = dataclasses.replace(PLAN, turns=2, branch_turn=1)
+    for judge, look in ((0.02, 0.0), (0.0, 0.02)):
+        reward = Mixture(0.0, 0.4, judge=Late(judge, Judgement(0.5)), visual=0.6, observer=Late(look, 0.25))
+        seeing = dataclasses.replace(player, encoder=Saying(policy.encoder, told), reward=reward)
+        groups = seeing.play(policy.params, charts(2), plan, seed=0, step=0)[0]
+        assert [turn.reward.total for group in groups for t in group.trajectories for turn in t.turns] == pytest.approx([0.35] * 12)

@@ -23,12 +23,14 @@ class Response:
     program: the program without surrounding line breaks; None when none was found.
     well_formed: the text is <think>...</think>, then one closed block of the language with a program, under its first
         name (```python), and else only white space.
+    closed: a closed block of the language stands outside of the thoughts.
     """
 
     text: str
     think: str | None
     program: str | None
     well_formed: bool
+    closed: bool
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def parse_response(text: str, language: Language = PYTHON) -> Response:
     program = _find_program(rest, language)
     if program is None and rest != text:
         program = _find_program(text, language)
-    return Response(text=text, think=think, program=program, well_formed=_is_well_formed(text, language))
+    return Response(text=text, think=think, program=program, well_formed=_is_well_formed(text, language), closed=block_is_closed(text, language))
 
 
 def block_is_closed(text: str, language: Language = PYTHON) -> bool:

@@ -1,11 +1,14 @@
 """The reward of one turn: a weighted sum of named parts, each in [0, 1].
 
     R = rest * format + alpha * rule + beta * model + similarity * similarity + textual * textual + executed * executed
+        + visual * visual + language * language + attributes * attributes
 
-`rest` is 1 minus the sum of the others. The parts are described in parts.py. Two papers are choices of the weights:
+`rest` is 1 minus the sum of the others. The parts are described in parts.py. Papers are choices of the weights:
 
     MM-ReCoder (arXiv 2604.01600)    (1 - alpha - beta) * format + alpha * rule + beta * model
     MSRL (arXiv 2508.13587)          (wt * textual + wv * visual + we * executed) / (wt + wv + we); visual is model or similarity
+    VinciCoder (arXiv 2511.00391)    0.9 * visual + 0.1 * language
+    ChartMaster (arXiv 2508.17608)   (visual + attributes) / 2
 
 Where executions have no elements (a language with a renderer), there is no rule part, and the scores of a turn are those of picture.py.
 
@@ -18,6 +21,7 @@ move linearly over the first updates (`Mixture.at`). `on_missing` says what a pa
 """
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,10 +35,11 @@ from recoder_jax.rewards.parts import PARTS, Case
 from recoder_jax.rewards.picture import PictureScore, picture_score
 from recoder_jax.rewards.textual import PARTS as TEXTUAL_PARTS
 from recoder_jax.rewards.textual import TextualOptions, TextualScore, textual_score
+from recoder_jax.rewards.visual import Visual
 
 ON_MISSING = ('renormalise', 'drop_group', 'zero')
 ALWAYS = ('format', 'rule')      # logged whatever their weight
-WEIGHTS = ('alpha', 'beta', 'similarity', 'textual', 'executed')
+WEIGHTS = ('alpha', 'beta', 'similarity', 'textual', 'executed', 'visual', 'language', 'attributes')
 
 
 @dataclass(frozen=True)
@@ -91,12 +96,15 @@ class Ramp:
     similarity: float = 0.0
     textual: float = 0.0
     executed: float = 0.0
+    visual: float = 0.0
+    language: float = 0.0
+    attributes: float = 0.0
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Weights of the parts; format has what the others leave. With beta > 0 a judge is needed. textual_options: how texts and data
-    are compared. ramp: None holds the weights from the start."""
+    """Weights of the parts; format has what the others leave. With beta > 0 a judge is needed, with visual > 0 an observer.
+    textual_options: how texts and data are compared. ramp: None holds the weights from the start."""
 
     alpha: float
     beta: float
@@ -107,6 +115,10 @@ class Mixture:
     executed: float = 0.0
     textual_options: TextualOptions = TextualOptions()
     ramp: Ramp | None = None
+    visual: float = 0.0
+    language: float = 0.0
+    attributes: float = 0.0
+    observer: Visual | None = None
 
     def __post_init__(self):
         for one in (self, self.ramp) if self.ramp else (self,):
@@ -119,6 +131,8 @@ class Mixture:
                                  'choose another reward.on_missing')
             if one.beta > 0 and self.judge is None:
                 raise ValueError(f'reward.beta is {one.beta} but there is no judge; set judge.base_url or judge.policy, or reward.beta to 0')
+            if one.visual > 0 and self.observer is None:
+                raise ValueError(f'reward.visual is {one.visual} but nothing looks at renders; set visual.weights, or reward.visual to 0')
         if self.on_missing not in ON_MISSING:
             raise ValueError(f'reward.on_missing is {self.on_missing!r}; choose one of {", ".join(ON_MISSING)}')
 
@@ -136,18 +150,23 @@ class Mixture:
         rest = max(0.0, 1 - sum(getattr(self, name) for name in WEIGHTS))
         rest = rest if rest > 1e-9 else 0.0      # thirds do not sum to 1 exactly
         return {'format': rest, 'rule': self.alpha, 'model': self.beta, 'similarity': self.similarity,
-                'textual': self.textual, 'executed': self.executed}
+                'textual': self.textual, 'executed': self.executed, 'visual': self.visual, 'language': self.language,
+                'attributes': self.attributes}
 
     def ask(self, target: np.ndarray, execution: Execution) -> PendingJudgement | None:
         """Put the render before the judge, without waiting; None when the judge has no weight."""
         return self.judge.submit(target, execution.render) if self.beta > 0 else None
 
+    def look(self, target: np.ndarray, execution: Execution) -> Future[float] | None:
+        """Have the render compared with the target, without waiting; None when the visual part has no weight."""
+        return self.observer.submit(target, execution.render) if self.visual > 0 else None
+
     def __call__(
         self, response: Response, execution: Execution, golden: Execution, judgement: Judgement | None = None,
-        target: np.ndarray | None = None, program: str = '',
+        target: np.ndarray | None = None, program: str = '', visual: float | None = None,
     ) -> Reward:
         """Reward of a turn: its response, what running its program gave, the golden execution, what the judge said, the image of
-        the chart, its golden program.
+        the chart, its golden program, what `look` gave.
 
         Where the golden program gave no figure nothing can be compared: the reward is 0 whatever the response.
         """
@@ -160,7 +179,7 @@ class Mixture:
         textual = None
         if self.textual > 0 and compared:
             textual = textual_score(execution, golden, (response.program or '', program), self.textual_options)
-        case = Case(response, execution, golden, scores, judgement if self.beta > 0 else None, target, textual)
+        case = Case(response, execution, golden, scores, judgement if self.beta > 0 else None, target, textual, visual)
         shown = [name for name, weight in weights.items() if weight > 0 or name in ALWAYS and (compared or name != 'rule')]
         scored = tuple(PartScore(name, weights[name], PARTS[name](case)) for name in shown)
         return Reward(total(scored, self.on_missing), scored, scores, case.judgement, textual)

@@ -6,6 +6,9 @@
     similarity  agreement of the render's ink with the target's (similarity.py); 0 without a render
     textual     chart types, layout, texts and data values that were drawn (textual.py); 0 without a figure
     executed    the program ran and left a figure
+    visual      what a pretrained model sees of the render, beside the target (visual.py); 0 without a render
+    language    a closed block in the language asked for stands outside of the thoughts
+    attributes  Jaccard index of layout, colours, texts and values (attributes.py); 0 without a figure
 
 A further part is a function in PARTS and a weight in `Mixture`.
 """
@@ -17,7 +20,8 @@ import numpy as np
 
 from recoder_jax.charts.execution import Execution
 from recoder_jax.charts.scores import RuleScore
-from recoder_jax.dialogue.response import Response
+from recoder_jax.dialogue.response import Response, block_is_closed
+from recoder_jax.rewards.attributes import attributes
 from recoder_jax.rewards.judgement import Judgement
 from recoder_jax.rewards.picture import PictureScore
 from recoder_jax.rewards.similarity import similarity
@@ -29,7 +33,7 @@ class Case:
     """What a part may look at: a turn's response, what its program gave, the golden execution and how both compare.
 
     target: image of the chart, uint8 [H, W, 3]; None where no part looks at it. judgement: None where no judge was asked.
-    textual: None where the part has no weight.
+    textual, visual: None where the part has no weight.
     """
 
     response: Response
@@ -39,6 +43,7 @@ class Case:
     judgement: Judgement | None
     target: np.ndarray | None
     textual: TextualScore | None = None
+    visual: float | None = None
 
 
 def format_part(case: Case) -> float:
@@ -70,7 +75,22 @@ def executed_part(case: Case) -> float:
     return float(case.scores.executed)
 
 
+def visual_part(case: Case) -> float:
+    """ValueError when the mixture was not given what its observer saw."""
+    if case.visual is None:
+        raise ValueError('the visual part needs what the observer saw; give the mixture the result of `look`')
+    return case.visual
+
+
+def language_part(case: Case) -> float:
+    return float(case.response.closed)
+
+
+def attributes_part(case: Case) -> float:
+    return attributes(case.execution, case.golden)
+
+
 PARTS: dict[str, Callable[[Case], float | None]] = {
     'format': format_part, 'rule': rule_part, 'model': model_part, 'similarity': similarity_part,
-    'textual': textual_part, 'executed': executed_part,
+    'textual': textual_part, 'executed': executed_part, 'visual': visual_part, 'language': language_part, 'attributes': attributes_part,
 }

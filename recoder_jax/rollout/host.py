@@ -47,7 +47,7 @@ class Speaker:
 
 @dataclasses.dataclass(eq=False)
 class Heard:
-    """A response on its way. execution, feedback, judgement, reward: None until they are there, or where there are none."""
+    """A response on its way. execution, feedback, judgement, look, reward: None until they are there, or where there are none."""
 
     said: Said
     chart: Chart
@@ -55,7 +55,12 @@ class Heard:
     execution: Execution | None = None
     feedback: Tokens | None = None
     judgement: PendingJudgement | None = None
+    look: Future[float] | None = None
     reward: Reward | None = None
+
+    def asked(self) -> list[Future]:
+        """What others work on; a judge in this process is no future and answers when it is asked for a result."""
+        return [one for one in (self.look, self.judgement) if isinstance(one, Future)]
 
     def turn(self) -> Turn:
         said = self.said
@@ -64,7 +69,7 @@ class Heard:
 
 class Host:
     """Takes responses over with `hear` and gives them back with `heard` as their programs end. Rewards follow: a judge is asked as soon as
-    there is a render, and waited for in `finish`. A failure on a thread is raised by `heard` or `finish`."""
+    there is a render, and waited for in `finish`; so is who looks at it. A failure on a thread is raised by `heard` or `finish`."""
 
     def __init__(self, speaker: Speaker, sandbox: Sandbox, reward: Mixture | None, goldens: Goldens, timeline: Timeline):
         self._speaker, self._sandbox, self._reward, self._goldens, self._timeline = speaker, sandbox, reward, goldens, timeline
@@ -109,8 +114,8 @@ class Host:
     def finish(self) -> dict[tuple[int, int, int], Turn]:
         """All turns by (chart, row, number), rewarded."""
         for heard in self._all:
-            if isinstance(heard.judgement, Future):
-                heard.judgement.result()
+            for asked in heard.asked():
+                asked.result()
         self._pool.shutdown()
         self.heard(wait=False)
         for heard in self._all:
@@ -149,20 +154,29 @@ class Host:
             heard.feedback = self._speaker.feedback(heard.execution, heard.response, heard.said.ended, heard.chart.image)
         if self._reward is not None:
             began = time.perf_counter()
+            heard.look = self._reward.look(heard.chart.image, heard.execution)
             heard.judgement = self._reward.ask(heard.chart.image, heard.execution)
         self._ready.put(heard)
         if self._reward is None:
             return
-        if heard.judgement is None:
-            self._score(heard)
-        elif isinstance(heard.judgement, Future):
+        if isinstance(heard.judgement, Future):
             heard.judgement.add_done_callback(lambda _: self._timeline.note("judge", began))
-            heard.judgement.add_done_callback(lambda _: self._do(self._score, heard))
+        if heard.judgement is None or isinstance(heard.judgement, Future):
+            self._score_after(heard, heard.asked())
+
+    def _score_after(self, heard: Heard, asked: list[Future]) -> None:
+        """Score when all that was asked is answered; on this thread where nothing was."""
+        if not asked:
+            self._score(heard)
+            return
+        first, *others = asked
+        first.add_done_callback(lambda _: self._do(self._score_after, heard, others))
 
     def _score(self, heard: Heard) -> None:
         judgement = heard.judgement and heard.judgement.result()
         chart, golden = heard.chart, self._golden(heard.chart.program)
-        heard.reward = self._reward(heard.response, heard.execution, golden, judgement, chart.image, chart.program)
+        heard.reward = self._reward(heard.response, heard.execution, golden, judgement, chart.image, chart.program,
+                                    heard.look and heard.look.result())
 
     def _golden(self, program: str) -> Execution:
         """The golden execution; one that fails is tried once more."""
