@@ -20,7 +20,7 @@ import numpy as np
 
 from recoder_jax.charts.execution import Execution
 from recoder_jax.charts.scores import RuleScore
-from recoder_jax.dialogue.response import Response, block_is_closed
+from recoder_jax.dialogue.response import Response
 from recoder_jax.rewards.attributes import attributes
 from recoder_jax.rewards.judgement import Judgement
 from recoder_jax.rewards.picture import PictureScore
