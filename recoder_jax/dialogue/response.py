@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 
 OPEN_TAG, CLOSE_TAG, FENCE = '<think>', '</think>', '```'
+NO_PROGRAM = 'no python block found in the response'  # the log of a response without a program
 PYTHON_NAMES = ('python', 'py', 'python3')
 _OPENING = re.compile(r'[ \t]*```[ \t]*([A-Za-z0-9_+.\-]*)[ \t\r]*')
 _IMPORT = re.compile(r'^[ \t]*(?:import|from)[ \t]+[A-Za-z_][\w.]*(?:[ \t,]|\r?$)', re.MULTILINE)

@@ -7,7 +7,6 @@ from tqdm import tqdm
 from recoder_jax.charts.chart import Chart
 from recoder_jax.rollout.play import Plan, Player
 from recoder_jax.rollout.trajectory import Group
-from recoder_jax.runs.records import ChartResult
 
 
 def play_benchmark(player: Player, params, charts: Sequence[Chart], plan: Plan, seed: int, name: str) -> list[Group]:
@@ -16,24 +15,3 @@ def play_benchmark(player: Player, params, charts: Sequence[Chart], plan: Plan, 
         groups, _ = player.play(params, charts, plan, seed, 0, done=progress.update)
     return groups
 
-
-def chart_results(groups: Sequence[Group]) -> list[ChartResult]:
-    """The scores of every turn of each chart's dialogue."""
-    results = []
-    for group in groups:
-        turns = group.trajectories[0].turns
-        scores = [turn.reward.scores for turn in turns]
-        results.append(
-            ChartResult(
-                chart=group.chart.id,
-                kind=group.chart.kind,
-                executed=tuple(score.executed for score in scores),
-                low_level=tuple(score.low_level for score in scores),
-                programs=tuple(turn.response.program for turn in turns),
-                text=tuple(score.text for score in scores),
-                layout=tuple(score.layout for score in scores),
-                chart_type=tuple(score.chart_type for score in scores),
-                color=tuple(score.color for score in scores),
-            )
-        )
-    return results

@@ -12,7 +12,7 @@ from recoder_jax.charts.chart import Chart
 from recoder_jax.charts.goldens import Goldens
 from recoder_jax.charts.sandbox import Execution, Sandbox
 from recoder_jax.dialogue.encoder import Encoder, Tokens, bounded_feedback
-from recoder_jax.dialogue.response import Response, parse_response
+from recoder_jax.dialogue.response import NO_PROGRAM, Response, parse_response
 from recoder_jax.dialogue.turns import Prompts
 from recoder_jax.rewards.judgement import PendingJudgement
 from recoder_jax.rewards.mixture import Mixture, Reward
@@ -36,7 +36,7 @@ class Speaker:
 
     def feedback(self, execution: Execution, response: Response, ended: bool, target: np.ndarray) -> Tokens:
         """Tokens between a response and the next one; they close a response that was cut. target: the chart, uint8 [H, W, 3]."""
-        log = execution.log if response.program is not None else "no python block found in the response"
+        log = execution.log if response.program is not None else NO_PROGRAM
         end = Tokens(np.array([] if ended else [self.encoder.end_id], np.int32))
         shown = target if self.difference else None
         return end + bounded_feedback(self.encoder, execution.render, log, self.prompts, self.limit - len(end), shown)
