@@ -9,6 +9,7 @@ TPU = JAX.replace("jax", "jax[tpu]", 1)  # brings libtpu, which also compiles fo
 CHARTS = ["seaborn>=0.13", "pandas>=2.2", "networkx>=3.2", "squarify>=0.4.4", "matplotlib-venn>=1.1"]
 
 SERVE = "aiohttp>=3.13,<4"
+PARQUET = "pyarrow>=15"
 TENSORBOARD = "tensorboard>=2.20,<3"
 
 setup(
@@ -46,7 +47,8 @@ setup(
     extras_require={
         "charts": CHARTS,
         "serve": [SERVE],
-        "test": ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "torch==2.13.0", TPU, SERVE, TENSORBOARD, *CHARTS],
+        "test": ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "torch==2.13.0", TPU, SERVE, TENSORBOARD, PARQUET, *CHARTS],
+        "parquet": [PARQUET],
         "tensorboard": [TENSORBOARD],
         "wandb": ["wandb>=0.31,<1"],
         "tpu": [TPU],
