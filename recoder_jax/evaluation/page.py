@@ -1,6 +1,6 @@
 """`evaluation.html`: the tables of an evaluation and its worst, median and best dialogues."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from recoder_jax.evaluation.tables import Table, cell_text
@@ -22,8 +22,14 @@ def worst_median_best(records: Sequence[DialogueRecord], shown: int = SHOWN) -> 
 def write_evaluation_page(path: Path, evaluation: Evaluation, tables: Sequence[Table], records: Sequence[DialogueRecord], renders: Path,
                           same_program: SameProgram) -> None:  # fmt: skip
     """The page. renders: directory the image names of the records are relative to."""
-    chosen = worst_median_best(records)
-    data = dialogue_data([Source(f'{heading} dialogues', renders, entries) for heading, entries in chosen.items()], path, same_program)
+    chosen = {f'{heading} dialogues': entries for heading, entries in worst_median_best(records).items()}
+    lede = 'The worst, the median and the best dialogues by low-level of the last turn, then the tables; numbers in points, with 95 % bootstrap intervals.'
+    write_dialogues(path, f'{evaluation.name}: {evaluation.benchmark}', lede, chosen, renders, same_program, tables)
+
+
+def write_dialogues(path: Path, title: str, lede: str, dialogues: Mapping[str, Sequence[DialogueRecord]], renders: Path, same_program: SameProgram,
+                    tables: Sequence[Table] = ()) -> None:  # fmt: skip
+    """A page of dialogues under their headings, and of tables."""
+    data = dialogue_data([Source(heading, renders, entries) for heading, entries in dialogues.items()], path, same_program)
     shown = [(table.title, table.header, [[cell_text(cell) for cell in row] for row in table.rows]) for table in tables]
-    template = environment().get_template('evaluation.html')
-    write_page(path, template.render(title=f'{evaluation.name}: {evaluation.benchmark}', tables=shown, data=data))
+    write_page(path, environment().get_template('evaluation.html').render(title=title, lede=lede, tables=shown, data=data))

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -78,7 +79,8 @@ class Journal:
         return self._known.get(chart)
 
     def keep(self, chart: str, turns: Sequence[Spoken]) -> None:
-        line = json.dumps({'mark': self._mark, 'chart': chart, 'turns': [(turn.text, turn.refused) for turn in turns]})
+        self._known[chart] = [(turn.text, turn.refused) for turn in turns]
+        line = json.dumps({'mark': self._mark, 'chart': chart, 'turns': self._known[chart]})
         with self._path.open('ab') as file:
             file.write(line.encode() + b'\n')
             file.flush()
@@ -101,10 +103,10 @@ async def _play_all(options, charts, rules, sandbox, journal, done):
     server, limit = Server(options), asyncio.Semaphore(options.concurrency + sandbox.workers)
     unplayed: list[Unplayed] = []
 
-    async def one(number: int, chart: Chart) -> tuple[Spoken, ...] | None:
+    async def one(chart: Chart) -> tuple[Spoken, ...] | None:
         try:
             async with limit:
-                return await _Dialogue(server, sandbox, rules, chart, number).play(journal)
+                return await _Dialogue(server, sandbox, rules, chart).play(journal)
         except NoResponse as error:
             unplayed.append(Unplayed(chart.id, error.kind, str(error)))
             return None
@@ -113,7 +115,7 @@ async def _play_all(options, charts, rules, sandbox, journal, done):
 
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(number, chart)) for number, chart in enumerate(charts)]
+            tasks = [group.create_task(one(chart)) for chart in charts]
     except ExceptionGroup as errors:  # one is the cause, the others were cancelled
         raise errors.exceptions[0] from None
     finally:
@@ -124,8 +126,8 @@ async def _play_all(options, charts, rules, sandbox, journal, done):
 class _Dialogue:
     """The dialogue over one chart."""
 
-    def __init__(self, server: Server, sandbox: Sandbox, rules: Rules, chart: Chart, number: int):
-        self._server, self._sandbox, self._rules, self._chart, self._number = server, sandbox, rules, chart, number
+    def __init__(self, server: Server, sandbox: Sandbox, rules: Rules, chart: Chart):
+        self._server, self._sandbox, self._rules, self._chart = server, sandbox, rules, chart
 
     async def play(self, journal: Journal) -> tuple[Spoken, ...]:
         known = journal.find(self._chart.id)
@@ -146,7 +148,8 @@ class _Dialogue:
         return tuple(turns)
 
     def _seed(self, turn: int) -> int:
-        return (self._rules.seed * 1_000_003 + self._number * _PER_DIALOGUE + turn) % 2**31
+        """Of the chart alone, whatever is played beside it."""
+        return (self._rules.seed * 1_000_003 + zlib.crc32(self._chart.id.encode()) * _PER_DIALOGUE + turn) % 2**31
 
     async def _execute(self, text: str) -> Execution:
         program = parse_response(text).program or ''
