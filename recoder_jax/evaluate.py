@@ -4,6 +4,7 @@
     python -m recoder_jax.evaluate --config=configs/tiny/evaluate.py --workdir=runs/stage2@best
     python -m recoder_jax.evaluate --config=configs/evaluate.py --workdir=runs/7b_eval --policy=policies/7b
     python -m recoder_jax.evaluate --config=configs/evaluate.py --workdir=runs/api_eval --server=http://host:8000/v1 --model=NAME
+    python -m recoder_jax.evaluate --config=configs/evaluate.py --workdir=runs/golden --golden
     python -m recoder_jax.evaluate --config=configs/evaluate.py --workdir=runs/api_eval --replay
     python -m recoder_jax.evaluate --tables=tables runs/7b_eval runs/api_eval
 """
@@ -32,15 +33,18 @@ from recoder_jax.evaluation.asking import ServerOptions
 from recoder_jax.evaluation.benchmark import play_benchmark
 from recoder_jax.evaluation.card import reference_card
 from recoder_jax.evaluation.foreign import groups_of
+from recoder_jax.evaluation.golden import golden_turns, report, shortfalls
 from recoder_jax.evaluation.remote import Journal, Rules, mark_of, play_remote
 from recoder_jax.evaluation.replay import replay
 from recoder_jax.evaluation.scoring import chart_results
 from recoder_jax.evaluation.table import results_table
 from recoder_jax.evaluation.writing import full_evaluation, write_evaluation, write_tables
 from recoder_jax.learning.checkpoint import run_of, step_of
+from recoder_jax.rewards.mixture import Mixture
 from recoder_jax.rollout.play import Plan
 from recoder_jax.rollout.trajectory import Group
 from recoder_jax.runs.directory import RunDirectory
+from recoder_jax.runs.records import ChartResult
 
 JOURNAL = "dialogues.jsonl"
 MOST_TURNS = 8
@@ -61,6 +65,8 @@ def evaluate(config: ConfigDict, options: argparse.Namespace) -> None:
     """Evaluate what the options name; a finished evaluation of the same with this config is kept."""
     if config.evaluation.turns > MOST_TURNS:
         raise ValueError(f"evaluation.turns is {config.evaluation.turns}; give 1 to {MOST_TURNS}")
+    if options.golden:
+        return evaluate_golden(config, options)
     if options.server:
         return evaluate_server(config, options)
     return evaluate_directory(config, options) if options.policy else evaluate_run(config, options.workdir)
@@ -72,7 +78,7 @@ def evaluate_run(config: ConfigDict, workdir: str) -> None:
     step, directory = step_of(workdir), run_of(workdir)
     trained = hashlib.sha256(Path(directory, "config.json").read_bytes()).hexdigest()[:8]
     subject = Subject(config.name, f"{directory.resolve().name}@{step}", f"{fingerprint(config)}-{trained}-{step}", RunDirectory(directory))
-    if not stands(subject, config):
+    if not stands(subject):
         play_policy(config, subject, f"{directory}@{step}")
 
 
@@ -82,7 +88,7 @@ def evaluate_directory(config: ConfigDict, options: argparse.Namespace) -> None:
         raise FileNotFoundError(f"{options.policy!r} holds neither a policy nor *.safetensors; give what `convert import` wrote or a Hugging Face directory")
     label, config = Path(options.policy).resolve().name, foreign_config(config)
     subject = Subject(options.name or label, label, f"{fingerprint(config)}-{label}", evaluation_directory(options.workdir))
-    if not stands(subject, config):
+    if not stands(subject):
         subject.run.write_config(config.to_dict())
         play_policy(config, subject, options.policy)
 
@@ -124,7 +130,7 @@ def evaluate_server(config: ConfigDict, options: argparse.Namespace) -> None:
     server = server_options(config, options.server, options.model)
     rules = Rules(config.evaluation.turns, config.seed, difference=config.rollout.difference)
     subject = Subject(options.name or options.model, f"{options.model} at a server", f"{fingerprint(config)}-{mark_of(server, rules)}", evaluation_directory(options.workdir))
-    if stands(subject, config):
+    if stands(subject):
         return
     charts, goldens = charts_of(config), factory.goldens_of(config)
     subject.run.write_config(config.to_dict())
@@ -141,6 +147,23 @@ def evaluate_server(config: ConfigDict, options: argparse.Namespace) -> None:
         meet(goldens, charts, sandbox)
         groups = groups_of(charts, spoken, reward, goldens.__getitem__)
         finish(config, subject, groups, goldens, sandbox)
+
+
+def evaluate_golden(config: ConfigDict, options: argparse.Namespace) -> None:
+    """Golden programs in the place of a policy: what a perfect one would get, and golden.md with the charts that cannot reach 100, and why."""
+    subject = Subject(options.name or "golden programs", "golden programs", f"{fingerprint(config)}-golden", evaluation_directory(options.workdir))
+    if stands(subject):
+        return
+    charts, goldens = charts_of(config), factory.goldens_of(config)
+    subject.run.write_config(config.to_dict())
+    with factory.sandbox_of(config) as sandbox:
+        meet(goldens, charts, sandbox)
+        groups = groups_of(charts, golden_turns(charts, sandbox), Mixture(alpha=0.9, beta=0.0), goldens.__getitem__)
+        results = finish(config, subject, groups, goldens, sandbox)
+    page = Path(options.workdir, "golden.md")
+    text = report(shortfalls(results, goldens.__getitem__, charts), len(charts))
+    page.write_text(text, encoding="utf-8")
+    print(f"{text.partition(chr(10))[0]} {page}", flush=True)
 
 
 def server_options(config: ConfigDict, base_url: str, model: str) -> ServerOptions:
@@ -175,25 +198,27 @@ def evaluation_directory(path: str) -> RunDirectory:
     return RunDirectory(path)
 
 
-def stands(subject: Subject, config: ConfigDict) -> bool:
+def stands(subject: Subject) -> bool:
     """Whether the run holds this evaluation already, whose table is then printed."""
     standing = subject.run.read_evaluation()
     if not standing or standing.config_hash != subject.mark:
         return False
-    print(f"{subject.name}: evaluated already ({subject.label})\n{results_table([standing], turns=turns_shown(config))}", flush=True)
+    print(f"{subject.name}: evaluated already ({subject.label})\n{results_table([standing], turns=sorted({1, len(standing.turns)}))}", flush=True)
     return True
 
 
-def finish(config: ConfigDict, subject: Subject, groups: Sequence[Group], goldens: Goldens, sandbox: Sandbox) -> None:
-    """Score, write and print."""
+def finish(config: ConfigDict, subject: Subject, groups: Sequence[Group], goldens: Goldens, sandbox: Sandbox) -> Sequence[ChartResult]:
+    """Score, write and print; the results of the charts."""
     options = config.evaluation
     benchmark = f"{options.data}, {options.split}, {options.charts} charts"
-    judge = "" if config.reward.beta == 0 else config.judge.policy and Path(config.judge.policy).name or config.judge.model
+    judge = "" if config.reward.beta == 0 or subject.label == "golden programs" else config.judge.policy and Path(config.judge.policy).name or config.judge.model
     card = reference_card(subject.label, subject.mark, {"seed": config.seed}, judge)
-    evaluation = full_evaluation(chart_results(groups, goldens.__getitem__, sandbox), subject.name, benchmark, card)
+    results = chart_results(groups, goldens.__getitem__, sandbox)
+    evaluation = full_evaluation(results, subject.name, benchmark, card)
     write_evaluation(subject.run, evaluation, groups)
-    print(results_table([evaluation], turns=turns_shown(config), intervals=True), flush=True)
+    print(results_table([evaluation], turns=sorted({1, len(evaluation.turns)}), intervals=True), flush=True)
     print(f"{subject.run.path}: evaluation.json, evaluation.html, tables.md, tables.csv, tables.json, tables.tex", flush=True)
+    return results
 
 
 def score_again(config: ConfigDict, workdir: str) -> None:
@@ -221,11 +246,6 @@ def tabulate(directory: str, runs: Sequence[str]) -> None:
     write_tables(directory, list(evaluations.values()), print)
 
 
-def turns_shown(config: ConfigDict) -> list[int]:
-    """The first and the last turn."""
-    return sorted({1, config.evaluation.turns})
-
-
 def options_parser() -> argparse.ArgumentParser:
     """The command line of this door."""
     parser = argparse.ArgumentParser(prog="python -m recoder_jax.evaluate", description=__doc__, formatter_class=argparse.RawTextHelpFormatter, allow_abbrev=False)
@@ -234,6 +254,7 @@ def options_parser() -> argparse.ArgumentParser:
     parser.add_argument("--policy", metavar="DIR", default="", help="evaluate a policy directory (`convert import`) or a Hugging Face directory")
     parser.add_argument("--server", metavar="URL", default="", help="evaluate a model behind an OpenAI-compatible server, http://host:port/v1")
     parser.add_argument("--model", metavar="NAME", default="", help="its name at the server")
+    parser.add_argument("--golden", action="store_true", help="evaluate the golden programs themselves, one turn; golden.md says which charts cannot reach 100, and why")
     parser.add_argument("--name", default="", help="name of the row in tables (default: the run's, the directory's or the model's)")
     parser.add_argument("--replay", action="store_true", help="score the saved programs of RUN again, without a model; exit code 1 where a score differs")
     parser.add_argument("--tables", metavar="DIR", default="", help="write the tables of the evaluations of RUNS into DIR and do nothing else")
@@ -250,7 +271,7 @@ def check_options(options: argparse.Namespace) -> None:
     for name in ("workdir", "config"):
         if not getattr(options, name):
             raise ValueError(f"--{name} is missing; give it")
-    chosen = [f"--{name}" for name in ("policy", "server", "replay") if getattr(options, name)]
+    chosen = [f"--{name}" for name in ("policy", "server", "golden", "replay") if getattr(options, name)]
     if len(chosen) > 1:
         raise ValueError(f"{' and '.join(chosen)} are given together; choose one")
     if bool(options.server) != bool(options.model):

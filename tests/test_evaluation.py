@@ -8,19 +8,23 @@ import numpy as np
 import pytest
 
 from recoder_jax import evaluate
+from recoder_jax.charts.chart import Chart
 from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.data.sources import open_charts
 from recoder_jax.dialogue.response import write_response
 from recoder_jax.evaluation.asking import ServerOptions, WrongServer
+from recoder_jax.evaluation.foreign import groups_of
+from recoder_jax.evaluation.golden import golden_turns, report, shortfalls
 from recoder_jax.evaluation.metrics import bootstrap_interval, bootstrap_intervals
 from recoder_jax.evaluation.page import worst_median_best
 from recoder_jax.evaluation.papers import BEST_EXECUTED, LAST, LAST_EXECUTED, breakdowns, headline, paper_scores
 from recoder_jax.evaluation.remote import Journal, Rules, Spoken, play_remote
 from recoder_jax.evaluation.replay import replay
-from recoder_jax.evaluation.scoring import difficulty_of, salvage
+from recoder_jax.evaluation.scoring import chart_results, difficulty_of, salvage
 from recoder_jax.evaluation.tables import WRITERS, paper_tables
 from recoder_jax.evaluation.writing import full_evaluation
 from recoder_jax.rewards.judgement import FailureKind
+from recoder_jax.rewards.mixture import Mixture
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.runs.records import ChartResult, Evaluation
 from recoder_jax.runs.scorecards import ModeScore, ReferenceCard
@@ -206,6 +210,19 @@ def test_a_journal_that_was_cut_off_loses_its_last_line_only(tmp_path):
 def test_what_was_drawn_before_an_exception_can_be_salvaged(sandbox):
     failed, kept = sandbox.execute_all([HALF_DRAWN, salvage(HALF_DRAWN)])
     assert not failed.ok and kept.ok and 'T' in kept.elements.texts
+
+
+def test_golden_programs_that_cannot_reach_100_are_listed_with_the_reason(sandbox):
+    programs = {'whole': "import matplotlib.pyplot as plt\nplt.plot([1, 2], color='red')\nplt.title('T')\n",
+                'bare': 'import matplotlib.pyplot as plt\nplt.figure().add_axes([0, 0, 1, 1]).hexbin([1, 2], [1, 2])\n', 'broken': 'x = 1 / 0\n'}  # fmt: skip
+    charts = [Chart(name, np.zeros((8, 8, 3), np.uint8), program) for name, program in programs.items()]
+    goldens = dict(zip(programs.values(), sandbox.execute_all(list(programs.values()))))
+    groups = groups_of(charts, golden_turns(charts, sandbox), Mixture(alpha=0.9, beta=0.0), goldens.__getitem__)
+    found = shortfalls(chart_results(groups, goldens.__getitem__, sandbox), goldens.__getitem__, charts)
+    assert {(each.chart, each.measure) for each in found} == {
+        ('bare', 'chartmimic text'), ('bare', 'chartmimic layout'), ('bare', 'chartmimic chart_type'), ('bare', 'chartmimic color'), ('broken', 'executed')}
+    assert 'ZeroDivisionError' in found[-1].reason and found[0].reason.startswith('it draws no text')
+    assert report(found, 3).startswith('1 of 3 golden programs reach 100')
 
 
 # ---- pure functions
