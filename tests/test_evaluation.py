@@ -28,7 +28,7 @@ from recoder_jax.rewards.mixture import Mixture
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.runs.records import ChartResult, Evaluation
 from recoder_jax.runs.scorecards import ModeScore, ReferenceCard
-from tests.fault_server import serving
+from tests.fault_server import GOOD, serving
 from tests.scripted_server import answer, image_key
 
 CHARTS = 3
@@ -60,17 +60,22 @@ def evaluated(world, tmp_path_factory):
         wrong = write_response('', HALF_DRAWN)
         turns = [golden, golden, wrong, golden] if number == 0 else [wrong, 'no program', wrong, golden]
         answers[image_key(charts[number].image)] = turns
-    with serving([lambda body: answer(answers, body)]) as server:
-        assert door(world, workdir, *at(server, '--config.evaluation.turns=4')) == 0
-        yield workdir, list(server.requests)
+    with serving([lambda body: GOOD if body['model'] == 'judge' else answer(answers, body)]) as server:
+        options = judged_by(server.address)
+        assert door(world, workdir, *at(server, *options)) == 0
+        yield workdir, [request for request in server.requests if request['model'] == 'scripted'], options
+
+
+def judged_by(address):
+    return ['--config.evaluation.turns=4', '--config.reward.alpha=0.45', '--config.reward.beta=0.45', f'--config.judge.base_url={address}', '--config.judge.model=judge']
 
 
 def test_a_server_plays_the_engines_loop_over_four_turns(evaluated):
-    workdir, requests = evaluated
+    workdir, requests, _ = evaluated
     evaluation = RunDirectory.existing(workdir).read_evaluation()
     assert [turn.executed.value for turn in evaluation.turns] == pytest.approx([100 / 3, 100 / 3, 0, 100])
     assert evaluation.turns[3].low_level.value == 100 and evaluation.corrections[2].repeat_rate.value == 100
-    assert len(requests) == 4 * CHARTS and {request['model'] for request in requests} == {'scripted'}
+    assert len(requests) == 4 * CHARTS
     second = [request['messages'] for request in requests if len(request['messages']) == 3]
     said = [[part['type'] for part in messages[2]['content']] for messages in second]
     assert sorted(said) == [['image_url', 'text'], ['text'], ['text']]
@@ -80,30 +85,31 @@ def test_a_server_plays_the_engines_loop_over_four_turns(evaluated):
 
 
 def test_rules_of_choice_and_both_ways_to_count_failures_are_reported(evaluated):
-    workdir, _ = evaluated
+    workdir, _, _ = evaluated
     papers = RunDirectory.existing(workdir).read_evaluation().papers
     assert [row.choice for row in papers] == ['turn 1', 'turn 2', 'turn 3', 'turn 4', LAST, LAST_EXECUTED, BEST_EXECUTED]
     third = headline(papers, 'turn 3')
-    assert third.code_pass.value == 0 and 0 < third.no_filter.value < 100 and third.high_level.value is None
+    assert third.code_pass.value == 0 and 0 < third.no_filter.value < 100 and third.high_level.value == third.overall.value == 0
     last = headline(papers, BEST_EXECUTED)
     assert last.fixed.value == 100 and last.pass_rate.value == 100 and last.text_match.value == 100
+    assert last.high_level.value == 100 and last.overall.value == pytest.approx((100 + last.code_pass.value) / 2)
 
 
 def test_everything_is_written_and_asking_again_asks_nobody(evaluated, world, capsys):
-    workdir, _ = evaluated
+    workdir, _, options = evaluated
     assert {path.name for path in workdir.iterdir()} >= {'evaluation.json', 'evaluation.html', 'tables.md', 'tables.csv', 'tables.json', 'tables.tex', 'dialogues.jsonl'}
     page = (workdir / 'evaluation.html').read_text()
     assert 'worst dialogues' in page and 'published, arXiv 2604.01600' in page
     card = RunDirectory.existing(workdir).read_evaluation().card
-    assert card.subject == 'scripted at a server' and card.packages['matplotlib'] and len(card.code_version) == 12 and card.judge_model == ''
-    assert door(world, workdir, '--server=http://127.0.0.1:9/v1', '--model=scripted', '--config.evaluation.concurrency=2', '--config.evaluation.turns=4') == 0
+    assert card.subject == 'scripted at a server' and card.packages['matplotlib'] and len(card.code_version) == 12 and card.judge_model == 'judge'
+    assert door(world, workdir, '--server=http://127.0.0.1:9/v1', '--model=scripted', '--config.evaluation.concurrency=2', *options) == 0
     assert 'evaluated already' in capsys.readouterr().out
     assert evaluate.main([f'--tables={workdir / "all"}', str(workdir)]) == 0
     assert (workdir / 'all' / 'tables.md').read_text() == (workdir / 'tables.md').read_text()
 
 
 def test_replay_gives_the_same_scores_or_names_what_differs(evaluated, world, sandbox, capsys):
-    workdir, _ = evaluated
+    workdir, _, _ = evaluated
     found = replay(RunDirectory.existing(workdir), sandbox)
     assert (found.charts, found.scores, found.different, found.versions) == (CHARTS, 10 * 4 * CHARTS, (), ())
     file = workdir / 'evaluation.json'
