@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import lzma
+import os
 import shutil
 import tarfile
 import zipfile
@@ -14,6 +15,7 @@ from tempfile import mkdtemp
 from recoder_jax.data.building import Tally
 
 ARCHIVES = ('.tar.gz', '.tgz', '.tar', '.zip')
+SCRATCH = 'unpacked-'
 MOST_BYTES = 200_000_000_000  # unpacked, over all members
 _BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error, lzma.LZMAError, OverflowError, NotImplementedError)
 _HASHED = ('.json', '.jsonl', '.py', '.parquet', '.tar', '.gz', '.zip')
@@ -68,7 +70,8 @@ def unpacked(source: Path, out: Path, tally: Tally) -> Iterator[list[Path]]:
         return
     try:
         out.mkdir(parents=True, exist_ok=True)
-        scratch = Path(mkdtemp(prefix='unpacked-', dir=out))
+        _remove_abandoned(out)
+        scratch = Path(mkdtemp(prefix=f'{SCRATCH}{os.getpid()}-', dir=out))
     except OSError as error:
         raise OSError(f'{str(out)!r} cannot be written ({error.strerror}); choose another --out') from None
     try:
@@ -77,6 +80,14 @@ def unpacked(source: Path, out: Path, tally: Tally) -> Iterator[list[Path]]:
         yield [scratch] if source.is_file() else [scratch, source]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _remove_abandoned(out: Path) -> None:
+    """What processes that were killed had unpacked."""
+    for scratch in out.glob(f'{SCRATCH}*-*'):
+        process = scratch.name.removeprefix(SCRATCH).partition('-')[0]
+        if process.isdigit() and not Path('/proc', process).exists():
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def find_file(directories: list[Path], name: str) -> Path | None:

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -168,18 +169,22 @@ class _Maker:
         self._ids.add(item.id)
         if item.image is None and not self._options.render_missing:
             return self._tally.drop('image missing', item.id)
-        times = self._runs(item, program)
         image = self._pool.submit(_decoded, item.image)
-        return _Waiting(item, program, image, tuple(self._sandbox.submit(program) for _ in range(times)))
+        return _Waiting(item, program, image, tuple(self._sandbox.submit(program) for _ in range(self._runs(item, program))))
+
+    def _asked(self, item: Item) -> bool:
+        """Whether a verdict of the sandbox decides about the item."""
+        return self._options.verify != 'none' or item.image is None
 
     def _runs(self, item: Item, program: str) -> int:
-        """How often the program is to run: twice to be verified, once for its render, not where that is known."""
-        key, verify = self._key(program), self._options.verify != 'none'
-        known = self._verdicts.find(key) is not None and (item.image is not None or self._verdicts.find(key) != VERIFIED or self._verdicts.render(key) is not None)
-        return 0 if known else 2 if verify else int(item.image is None)
+        """How often the program is to run: twice to be verified, once for its render, not where what is needed is known."""
+        verdict = self._verdicts.find(self._key(program))
+        known = verdict is not None and (item.image is not None or verdict != VERIFIED or self._verdicts.render(self._key(program)) is not None)
+        return 0 if known or not self._asked(item) else 1 if self._options.verify == 'none' else 2
 
     def _key(self, program: str) -> str:
-        return hashlib.sha256(f'{self._options.verify}\0{program}'.encode('utf-8', 'surrogatepass')).hexdigest()[:32]
+        asked = f'{self._options.verify}\0{self._options.limits}\0{version("matplotlib")}\0{program}'
+        return hashlib.sha256(asked.encode('utf-8', 'surrogatepass')).hexdigest()[:32]
 
     def _end(self, waiting: _Waiting) -> Iterator[ChartRecord]:
         item, key = waiting.item, self._key(waiting.program)
@@ -187,8 +192,7 @@ class _Maker:
             executions = [future.result() for future in waiting.executions]
             reason = verdict_of(executions, self._options.verify)
             self._verdicts.keep(key, reason, executions[0].render if item.image is None and reason == VERIFIED else None)
-        verdict = self._verdicts.find(key)
-        if verdict not in (None, VERIFIED):
+        if self._asked(item) and (verdict := self._verdicts.find(key)) != VERIFIED:
             self._tally.drop(verdict, item.id)
             return
         image = waiting.image.result() if item.image is not None else self._verdicts.render(key)
