@@ -32,7 +32,7 @@ from recoder_jax.data.building import Request, Tally, build, find_standing
 from recoder_jax.data.sources import open_charts
 from recoder_jax.data.world_sets import MIN_GAIN
 from recoder_jax.doors import AGAIN, Ended, door
-from recoder_jax.evaluate import foreign_config, server_options
+from recoder_jax.evaluate import foreign_config, policy_mark, server_options
 from recoder_jax.evaluation.correcting import Pair, correction_records, sample_record
 from recoder_jax.evaluation.page import write_dialogues
 from recoder_jax.evaluation.remote import Journal, Rules, Spoken, Unplayed, mark_of, play_remote
@@ -70,8 +70,10 @@ def build_corrections(config: ConfigDict, options: argparse.Namespace) -> None:
         for each in unplayed:
             tally.drop(f'the model gave no response: {each.kind.value}', f'{each.chart}: {each.sentence}')
         samples = Samples(run)
-        built = build(request, {'train': lambda: records(charts, journal, sandbox, tally, request, model, samples)}, tally, options.out)
-    samples.write(options.name)
+        try:
+            built = build(request, {'train': lambda: records(charts, journal, sandbox, tally, request, model, samples)}, tally, options.out)
+        finally:      # where none was kept, the page shows why
+            samples.write(options.name)
     reasons = ', '.join(f'{reason} {count}' for reason, count in tally.drops.most_common())
     print(f'{options.name}: kept {built.counts["train"]} of {len(charts)} dialogues; {reasons or "none dropped"}; written to {built.directory}; look at {samples.page}')
 
@@ -81,9 +83,9 @@ def subject_of(config: ConfigDict, options: argparse.Namespace) -> tuple[str, st
     if options.server:
         config = foreign_config(config)
         return mark_of(server_options(config, options.server, options.model), rules_of(config)), options.model
-    own = factory.is_policy_directory(options.policy) or factory.is_hugging_face_directory(options.policy)
-    step = 0 if own else step_of(options.policy)
-    said = [str(Path(options.policy).resolve()), step, config.seed, config.evaluation.temperature, config.rollout.to_dict(), config.evaluation.max_pixels]
+    if not factory.is_foreign(options.policy):
+        config = factory.config_of_run(options.policy, config)
+    said = [policy_mark(options.policy), config.seed, config.evaluation.temperature, config.rollout.to_dict(), config.evaluation.max_pixels]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16], Path(options.policy).name
 
 
@@ -114,7 +116,7 @@ def server_play(config: ConfigDict, options: argparse.Namespace, sandbox: Sandbo
 
 def policy_play(config: ConfigDict, options: argparse.Namespace, sandbox: Sandbox, journal: Journal, stack: contextlib.ExitStack) -> Play:
     """Plays with the training engine. A run brings its own config; a policy or Hugging Face directory sees images of evaluation.max_pixels."""
-    own = factory.is_policy_directory(options.policy) or factory.is_hugging_face_directory(options.policy)
+    own = factory.is_foreign(options.policy)
     config = foreign_config(config) if own else factory.config_of_run(options.policy, config)
     mesh, rollout = factory.mesh_of(config), config.rollout
     stack.enter_context(jax.set_mesh(mesh))

@@ -76,21 +76,28 @@ def evaluate_run(config: ConfigDict, workdir: str) -> None:
     """The newest checkpoint of a run, or that of RUN@STEP or RUN@best."""
     config = factory.config_of_run(workdir, config)
     step, directory = step_of(workdir), run_of(workdir)
-    trained = hashlib.sha256(Path(directory, "config.json").read_bytes()).hexdigest()[:8]
-    subject = Subject(config.name, f"{directory.resolve().name}@{step}", f"{fingerprint(config)}-{trained}-{step}", RunDirectory(directory))
+    subject = Subject(config.name, f"{directory.resolve().name}@{step}", f"{fingerprint(config)}-{policy_mark(workdir)}", RunDirectory(directory))
     if not stands(subject):
         play_policy(config, subject, f"{directory}@{step}")
 
 
 def evaluate_directory(config: ConfigDict, options: argparse.Namespace) -> None:
     """A policy directory or a Hugging Face directory, into a directory of its own."""
-    if not factory.is_policy_directory(options.policy) and not factory.is_hugging_face_directory(options.policy):
+    if not factory.is_foreign(options.policy):
         raise FileNotFoundError(f"{options.policy!r} holds neither a policy nor *.safetensors; give what `convert import` wrote or a Hugging Face directory")
     label, config = Path(options.policy).resolve().name, foreign_config(config)
-    subject = Subject(options.name or label, label, f"{fingerprint(config)}-{label}", evaluation_directory(options.workdir))
+    subject = Subject(options.name or label, label, f"{fingerprint(config)}-{policy_mark(options.policy)}", evaluation_directory(options.workdir))
     if not stands(subject):
         subject.run.write_config(config.to_dict())
         play_policy(config, subject, options.policy)
+
+
+def policy_mark(path: str) -> str:
+    """Changes with the policy: config and step of a run; names, sizes and dates of the files of another directory."""
+    if factory.is_foreign(path):
+        files = sorted((str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns) for file in Path(path).rglob("*") if file.is_file())
+        return hashlib.sha256(repr(files).encode()).hexdigest()[:12]
+    return f"{hashlib.sha256(Path(run_of(path), 'config.json').read_bytes()).hexdigest()[:8]}-{step_of(path)}"
 
 
 def foreign_config(config: ConfigDict) -> ConfigDict:

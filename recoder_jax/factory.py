@@ -103,6 +103,11 @@ def is_hugging_face_directory(path: str | Path) -> bool:
     return any(Path(path).glob("*.safetensors"))
 
 
+def is_foreign(path: str | Path) -> bool:
+    """Whether `path` holds a policy in either form, rather than a run."""
+    return is_policy_directory(path) or is_hugging_face_directory(path)
+
+
 def config_of_run(run: str | Path, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     """`config` with the name, policy, tokenizer, image bounds, token caps and feedback that the run in `run` (or RUN@STEP, RUN@best) was
     trained with."""

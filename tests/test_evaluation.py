@@ -150,8 +150,8 @@ def first_charts(world, count):
     return [charts[index] for index in range(count)]
 
 
-def play(server, charts, sandbox, directory, turns=2):
-    options = ServerOptions(server.address, 'scripted', temperature=0.0, response_tokens=64, attempts=2, first_pause=0.01)
+def play(server, charts, sandbox, directory, turns=2, **more):
+    options = ServerOptions(server.address, 'scripted', temperature=0.0, response_tokens=64, attempts=2, first_pause=0.01, **more)
     return play_remote(options, charts, Rules(turns, seed=0), sandbox, Journal(directory / 'journal', 'a'))
 
 
@@ -181,9 +181,15 @@ def test_a_wrong_key_ends_everything_at_once_and_other_failures_have_a_name(worl
 
 def test_a_server_that_hangs_is_given_up_at_the_deadline(world, sandbox, tmp_path):
     with serving(['hang']) as server:
-        options = ServerOptions(server.address, 'm', temperature=0.0, response_tokens=8, seconds=0.2)
-        _, unplayed = play_remote(options, first_charts(world, 1), Rules(1, 0), sandbox, Journal(tmp_path / 'j', 'a'))
+        _, unplayed = play(server, first_charts(world, 1), sandbox, tmp_path, seconds=0.2)
     assert unplayed[0].kind is FailureKind.timeout and 'no response within 0.2 s' in unplayed[0].sentence
+
+
+def test_requests_keep_the_pace_that_is_set(world, sandbox, tmp_path):
+    with serving(['no program']) as server:
+        play(server, first_charts(world, 2), sandbox, tmp_path, requests_per_minute=300)
+        times = sorted(server.times)
+    assert len(times) == 4 and times[-1] - times[0] > 3 * 0.2 - 0.1
 
 
 @pytest.mark.parametrize('more, part', [
