@@ -10,6 +10,7 @@ CHARTS = ["seaborn>=0.13", "pandas>=2.2", "networkx>=3.2", "squarify>=0.4.4", "m
 
 SVG = "resvg-py>=0.5,<0.6"
 SERVE = "aiohttp>=3.13,<4"
+PARQUET = "pyarrow>=15"
 TENSORBOARD = "tensorboard>=2.20,<3"
 
 setup(
@@ -47,8 +48,11 @@ setup(
     extras_require={
         "charts": CHARTS,
         "serve": [SERVE],
-        "test": ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "torch==2.13.0", TPU, SERVE, TENSORBOARD, SVG, *CHARTS],
+        "test": [
+            "pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "torch==2.13.0", TPU, SERVE, TENSORBOARD, SVG, PARQUET, *CHARTS,
+        ],
         "svg": [SVG],
+        "parquet": [PARQUET],
         "tensorboard": [TENSORBOARD],
         "wandb": ["wandb>=0.31,<1"],
         "tpu": [TPU],

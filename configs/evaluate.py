@@ -1,6 +1,6 @@
 """Evaluation of a 7B run: four turns over real charts (matplotlib's gallery), near-greedy.
 
-Paper     up to 4 turns over ChartMimic, Plot2Code and ChartX; builders of these benchmarks are not part of this release.
+Paper     up to 4 turns over ChartMimic, Plot2Code and ChartX (--config.evaluation.data=chartmimic, once it is prepared: docs/evaluation.md).
 Ours      temperature 0.1, as ChartCoder and MSRL sample.
 Measured  not measured.
 Data      python -m recoder_jax.prepare mpl_gallery --source=download --out=data

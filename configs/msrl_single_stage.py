@@ -9,7 +9,7 @@ Paper     the control of its ablation: both stages gain 1.4 points over hybrid r
 Ours      G 8, batch 128 and learning rate 1e-6 (those of MM-ReCoder), temperature 1, equal weights within the textual reward, data
           values compared in their order, the charts (the paper's 33k come from its own corpus of arXiv tables), mesh, row length.
 Measured  not measured.
-Data      chart2code_160k in data.dir, in the layout `prepare` writes; its builder is not part of this release. Kept are charts whose
+Data      python -m recoder_jax.prepare chart2code_160k --source=DOWNLOADED --verify=fixed --out=data (docs/evaluation.md). Kept are charts whose
           data are one-dimensional arrays or flat dictionaries (data.keep).
 Judge     an OpenAI-compatible server with Qwen2.5-VL-72B: --config.judge.base_url=http://HOST:8000/v1
 Command   python -m recoder_jax.train --config=configs/msrl_single_stage.py --workdir=runs/7b/msrl_single_stage --config.init=runs/7b/sft \\

@@ -3,7 +3,7 @@
 Paper     1 epoch, batch 128, learning rate 1e-5. Hardware there: 16 x 8 H200 for all stages.
 Ours      row length, mesh, schedule and optimizer details, which the paper does not print.
 Measured  not measured.
-Data      chart2code_160k in data.dir, in the layout `prepare` writes; its builder is not part of this release.
+Data      python -m recoder_jax.prepare chart2code_160k --source=DOWNLOADED --verify=fixed --out=data (docs/evaluation.md).
 Weights   python -m recoder_jax.convert import Qwen2.5-VL-7B-Instruct policies/7b
 Command   python -m recoder_jax.train --config=configs/sft.py --workdir=runs/7b/sft --config.init=policies/7b
 """

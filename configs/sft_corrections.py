@@ -3,7 +3,7 @@
 Paper     about 7k dialogues of Qwen3-VL-235B whose low-level score rises by more than 0.02; 2 epochs, batch 128, rate 1e-5.
 Ours      which turns carry loss (the second), and what `configs/sft.py` labels as ours.
 Measured  not measured.
-Data      chart2code_corrections in data.dir, in the layout `prepare` writes; its builder is not part of this release.
+Data      python -m recoder_jax.build_corrections (docs/evaluation.md), which writes chart2code_corrections.
 Command   python -m recoder_jax.train --config=configs/sft_corrections.py --workdir=runs/7b/corrections --config.init=runs/7b/sft
 """
 

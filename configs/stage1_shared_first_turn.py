@@ -6,7 +6,7 @@ Paper     G 8, batch 128, learning rate 1e-6, one epoch, responses of at most 4,
           objective as printed; gamma = eta = 0; reward of format, rule (ChartMimic low-level) and a Qwen2.5-VL-72B judge.
 Ours      alpha = beta = 0.45 (not published), number of charts, temperature 1, mesh, row length.
 Measured  not measured.
-Data      chart2code_160k in data.dir, in the layout `prepare` writes; its builder is not part of this release.
+Data      python -m recoder_jax.prepare chart2code_160k --source=DOWNLOADED --verify=fixed --out=data (docs/evaluation.md).
 Judge     an OpenAI-compatible server with Qwen2.5-VL-72B: --config.judge.base_url=http://HOST:8000/v1
 Command   python -m recoder_jax.train --config=configs/stage1_shared_first_turn.py --workdir=runs/7b/stage1 --config.init=runs/7b/corrections \\
           --config.judge.base_url=http://HOST:8000/v1

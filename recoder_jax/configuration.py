@@ -234,6 +234,12 @@ def add_run(config: ml_collections.ConfigDict) -> None:
     config.evaluation.turns = 2
     config.evaluation.temperature = 0.0
     config.evaluation.batch = 50  # charts played side by side
+    config.evaluation.max_pixels = 1280 * 28 * 28  # largest image that a policy sees which is no run of ours; larger ones are scaled down
+    config.evaluation.key_variable = "OPENAI_API_KEY"  # environment variable that holds the key of the evaluated server, where it asks for one
+    config.evaluation.seconds = 300.0  # deadline of a response of a server, its attempts included
+    config.evaluation.attempts = 4  # times one response is asked for at most; being told to wait (429) does not count
+    config.evaluation.concurrency = 16  # responses asked for side by side
+    config.evaluation.requests_per_minute = 0.0  # most requests to a server that begin in a minute; 0 sets no pace
 
 
 def load(file: str, overrides: Sequence[str] = ()) -> ml_collections.ConfigDict:

@@ -87,8 +87,8 @@ def config_of(options: argparse.Namespace) -> ConfigDict:
         config = factory.config_of_run(options.checkpoint, config)
         config.data.language = factory.language_of_run(options.checkpoint)
     config.data.language = find(options.language or config.data.language).name
-    for section, names in ((config.rollout, ("response_tokens", "feedback_tokens")), (config.image, ("min_pixels", "max_pixels"))):
-        section.update({name: getattr(options, name) for name in names if getattr(options, name)})
+    for section, keys in ((config.rollout, ("response_tokens", "feedback_tokens")), (config.image, ("min_pixels", "max_pixels"))):
+        section.update({key: getattr(options, key) for key in keys if getattr(options, key)})
     return config
 
 

@@ -18,6 +18,7 @@ from recoder_jax.dialogue.turns import prompts_of
 from recoder_jax.languages.language import find
 from recoder_jax.learning.checkpoint import restore_params, run_of
 from recoder_jax.models import observers
+from recoder_jax.models.huggingface import import_policy
 from recoder_jax.models.observers import Observer
 from recoder_jax.models.qwen2_5_vl.config import Config, preset
 from recoder_jax.models.qwen2_5_vl.model import abstract_model, create
@@ -101,6 +102,16 @@ def is_policy_directory(path: str | Path) -> bool:
     return Path(path, "params").is_dir()
 
 
+def is_hugging_face_directory(path: str | Path) -> bool:
+    """Whether `path` holds safetensors as Hugging Face has them."""
+    return any(Path(path).glob("*.safetensors"))
+
+
+def is_foreign(path: str | Path) -> bool:
+    """Whether `path` holds a policy in either form, rather than a run."""
+    return is_policy_directory(path) or is_hugging_face_directory(path)
+
+
 def config_of_run(run: str | Path, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     """`config` with the name, policy, tokenizer, image bounds, token caps and feedback that the run in `run` (or RUN@STEP, RUN@best) was
     trained with."""
@@ -127,13 +138,16 @@ def language_of_run(run: str | Path) -> str:
 
 
 def trained_policy(path: str | Path, config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> tuple[Policy, nnx.State]:
-    """Policy and parameters of a run directory (or RUN@STEP, RUN@best), whose config `config_of_run` has merged, or of a policy directory, which
-    brings its sizes, its dtypes and its tokenizer."""
-    if not is_policy_directory(path):
+    """Policy and parameters of a run directory (or RUN@STEP, RUN@best), whose config `config_of_run` has merged, or of a policy directory or a
+    Hugging Face directory, which bring their sizes, their dtypes and their tokenizer."""
+    foreign = is_hugging_face_directory(path)
+    if not foreign and not is_policy_directory(path):
         policy = policy_of(config)
         return policy, restore_params(path, policy.abstract(mesh))
-    sizes, params = load_policy(path, mesh=mesh)
-    own = Path(path, "tokenizer")
+    sizes, params = import_policy(path, mesh=mesh) if foreign else load_policy(path, mesh=mesh)
+    own = Path(path, "." if foreign else "tokenizer")
+    if foreign and not (own / "tokenizer.json").is_file():
+        raise FileNotFoundError(f"{str(path)!r} holds weights but no tokenizer.json; put the tokenizer's files beside them")
     processor = ImageProcessor(min_pixels=config.image.min_pixels, max_pixels=config.image.max_pixels)
     encoder = Encoder(load_tokenizer(own if own.is_dir() else config.tokenizer), processor)
     return Policy(nnx.graphdef(abstract_model(sizes)), sizes, encoder), params

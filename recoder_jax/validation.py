@@ -15,17 +15,17 @@ COUNTS = (  # keys whose values are at least 1
     "rollout.group", "rollout.response_tokens", "rollout.feedback_tokens", "rollout.charts", "rollout.lanes", "rollout.chunk", "objective.updates",
     "judge.attempts", "judge.concurrency", "judge.server_concurrency", "judge.breaker_failures", "judge.reply_tokens", "judge.max_pixels", "judge.batch",
     "sandbox.workers", "sandbox.memory_mb", "checkpoint.every", "checkpoint.keep", "log.rollouts_every", "evaluation.charts",
-    "evaluation.turns", "evaluation.batch", "visual.batch", "visual.side", "visual.tiles",
+    "evaluation.turns", "evaluation.batch", "evaluation.attempts", "evaluation.concurrency", "visual.batch", "visual.side", "visual.tiles",
 )
 POSITIVE = (
     "optimizer.learning_rate", "optimizer.clip_norm", "objective.constant", "objective.clip_high", "sandbox.seconds",
-    "judge.seconds", "judge.queue_seconds", "judge.attempt_seconds", "judge.first_pause", "judge.breaker_pause",
+    "evaluation.seconds", "judge.seconds", "judge.queue_seconds", "judge.attempt_seconds", "judge.first_pause", "judge.breaker_pause",
 )
 NOT_NEGATIVE = (
     "objective.truncate", "objective.kl", "objective.kl_first_turn", "objective.rare", "rollout.overlong_tokens", "rollout.overlong_penalty",
     "rollout.refills", "checkpoint.minutes", "checkpoint.keep_every", "optimizer.warmup", "optimizer.weight_decay", "rollout.temperature", "evaluation.temperature",
     *(f"reward.{prefix}{name}" for prefix in ("", "ramp_") for name in ("alpha", "beta", "similarity", "textual", "executed", "visual", "language", "attributes")),
-    "visual.fine", "visual.coarse",
+    "visual.fine", "visual.coarse", "evaluation.requests_per_minute",
     "reward.ramp_steps", "reward.textual_chart_types", "reward.textual_layout", "reward.textual_texts", "reward.textual_data",
 )
 CHOICES = {
@@ -95,6 +95,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     every, stay = config.checkpoint.every, config.checkpoint.keep_every
     check(stay % every == 0, f"checkpoint.keep_every is {stay}, not a multiple of checkpoint.every = {every}, when checkpoints are written; change one")
     find(config.data.language)
+    check(config.evaluation.max_pixels >= 28 * 28, f"evaluation.max_pixels is {config.evaluation.max_pixels}; give at least {28 * 28}, one token")
     validate_mesh(config)
     validate_images(config)
     validate_objective(config)

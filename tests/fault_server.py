@@ -44,8 +44,8 @@ class FaultServer(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 1024
 
-    def __init__(self, script: Sequence):
-        super().__init__(('127.0.0.1', 0), _Handler)
+    def __init__(self, script: Sequence, port: int = 0):
+        super().__init__(('127.0.0.1', port), _Handler)
         self.script = list(script)
         self.requests, self.headers, self.times = [], [], []
         self.busy = self.busiest = 0

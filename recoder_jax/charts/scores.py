@@ -9,6 +9,7 @@ Equal inputs give equal scores in both, whatever the process, its hash seed or i
 """
 
 import ast
+import hashlib
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -102,6 +103,11 @@ def same_program(a: str, b: str) -> bool:
     Programs that do not parse are the same when their lines are, trailing white space and empty lines aside.
     """
     return _normal_form(a) == _normal_form(b)
+
+
+def program_key(program: str) -> str:
+    """A hash that programs share which are the same in the sense of `same_program`."""
+    return hashlib.sha256(_normal_form(program).encode('utf-8', 'surrogatepass')).hexdigest()
 
 
 def _normal_form(program: str) -> str:

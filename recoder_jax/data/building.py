@@ -49,11 +49,15 @@ class Request:
 
 @dataclass
 class Tally:
-    """What happened while records were made: kept per split, drops by reason, and one line about each drop."""
+    """What happened while records were made: kept per split, drops by reason, one line about each drop, and repairs by kind."""
 
     kept: Counter = field(default_factory=Counter)
     drops: Counter = field(default_factory=Counter)
     dropped: list[str] = field(default_factory=list)
+    repairs: Counter = field(default_factory=Counter)
+
+    def repair(self, what: str) -> None:
+        self.repairs[what] += 1
 
     def drop(self, reason: str, what: str) -> None:
         self.drops[reason] += 1
@@ -147,6 +151,8 @@ def card(request: Request, tally: Tally) -> str:
     lines += ['', '| split | charts |', '|---|---|'] + [f'| {split} | {count} |' for split, count in tally.kept.items()]
     lines += ['', '| dropped because | charts |', '|---|---|'] + [f'| {why} | {count} |' for why, count in tally.drops.most_common()]
     lines += ['| total | ' + str(sum(tally.drops.values())) + ' |']
+    if tally.repairs:
+        lines += ['', 'Repaired: ' + ', '.join(f'{what} {count}' for what, count in tally.repairs.most_common())]
     if tally.dropped:
         lines += ['', 'Dropped:', ''] + [f'- {line}' for line in tally.dropped]
     lines += ['', 'Built with ' + ', '.join(f'{name} {version}' for name, version in _versions().items()) + '.']

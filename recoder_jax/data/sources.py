@@ -18,7 +18,8 @@ from recoder_jax.dialogue.response import write_response
 from recoder_jax.languages.language import Language, find
 
 TRAINED = ('last', 'all')
-PREPARED = ('chart_world', 'chart_world_corrections', 'svg_world', 'svg_world_corrections', 'mpl_gallery')  # sets that `prepare` builds
+WORLDS = ('chart_world', 'chart_world_corrections', 'svg_world', 'svg_world_corrections')  # sets that `prepare` makes from nothing
+PREPARED = (*WORLDS, 'mpl_gallery', 'chart2code_160k', 'mm_recoder', 'chartmimic', 'plot2code', 'chartx')  # sets that it builds
 
 
 def open_charts(data_dir: str | Path, name: str, split: str, keep: str = 'all', language: str = 'python') -> Sequence[Chart]:
@@ -171,7 +172,7 @@ def _decode(png: bytes) -> np.ndarray:
 def _directory(data_dir: str | Path, name: str) -> Path:
     """The newest version of the set `name` or `name/config`."""
     base, _, config = name.partition('/')
-    source = ' --source=download' if base == 'mpl_gallery' else ''
+    source = '' if base in WORLDS else ' --source=download' if base == 'mpl_gallery' else ' --source=DOWNLOADED'
     remedy = f'build it with `python -m recoder_jax.prepare {base}{source} --out {data_dir}`'
     if base not in PREPARED:
         remedy = 'put one there in the layout that prepare writes'

@@ -7,7 +7,6 @@ from tqdm import tqdm
 from recoder_jax.charts.chart import Chart
 from recoder_jax.rollout.play import Plan, Player
 from recoder_jax.rollout.trajectory import Group
-from recoder_jax.runs.records import ChartResult
 
 PARTS = ("text", "layout", "chart_type", "color")
 
@@ -18,23 +17,3 @@ def play_benchmark(player: Player, params, charts: Sequence[Chart], plan: Plan, 
         groups, _ = player.play(params, charts, plan, seed, 0, done=progress.update)
     return groups
 
-
-def chart_results(groups: Sequence[Group]) -> list[ChartResult]:
-    """The scores of every turn of each chart's dialogue."""
-    results = []
-    for group in groups:
-        turns = group.trajectories[0].turns
-        scores = [turn.reward.scores for turn in turns]
-        measures = [score.measures() for score in scores]
-        parts = {name: tuple(each[name] for each in measures) for name in PARTS if all(name in each for each in measures)}
-        results.append(
-            ChartResult(
-                chart=group.chart.id,
-                kind=group.chart.kind,
-                executed=tuple(score.executed for score in scores),
-                low_level=tuple(score.low_level for score in scores),
-                programs=tuple(turn.response.program for turn in turns),
-                **parts,
-            )
-        )
-    return results

@@ -21,7 +21,7 @@ _CHUNK = 2_000_000      # resampled indices held at a time
 
 def evaluation_of(results: Sequence[ChartResult], same_program: Callable[[str, str], bool], *, name: str, benchmark: str,
                   seeds: dict[str, int], config_hash: str = '', bootstrap_seed: int = 0, compared: str = 'elements') -> Evaluation:
-    """Everything `evaluation.json` holds. compared: 'elements' or 'pictures', what low-level compares.
+    """What `evaluation.json` holds, but for the papers' forms and the card. compared: 'elements' or 'pictures', what low-level compares.
 
     Raises ValueError when there is no chart or the turns do not agree.
     """
@@ -128,6 +128,32 @@ def bootstrap_interval(values: Sequence[float], *, seed: int = 0, resamples: int
     means = [values[rng.integers(values.size, size=(min(rows, resamples - start), values.size))].mean(axis=1)
              for start in range(0, resamples, rows)]
     low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(100 * float(values.mean()), 100 * float(low), 100 * float(high))
+
+
+def bootstrap_intervals(values: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES, level: float = 0.95) -> list[Interval]:
+    """Mean and percentile bootstrap interval, times 100, of each row of `values` [M, N]; a resample takes the same charts in all rows.
+
+    nan is a chart that does not count in a row; a row without charts has an interval of None.
+    """
+    counted = ~np.isnan(values)
+    filled = np.where(counted, values, 0.0)
+    count, rng = values.shape[1], np.random.default_rng(seed)
+    rows, means = max(1, _CHUNK // max(count, 1)), []
+    for start in range(0, resamples, rows):
+        size = min(rows, resamples - start)
+        drawn = rng.integers(count, size=(size, count)) + count * np.arange(size)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count).astype(np.float64)      # how often each chart is drawn
+        with np.errstate(invalid='ignore', divide='ignore'):
+            means.append((times @ filled.T) / (times @ counted.T))
+    drawn_means = np.concatenate(means)
+    return [_interval(filled[row][counted[row]], drawn_means[:, row], level) for row in range(len(values))]
+
+
+def _interval(values: np.ndarray, means: np.ndarray, level: float) -> Interval:
+    if not values.size:
+        return Interval(None, None, None)
+    low, high = np.nanquantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(100 * float(values.mean()), 100 * float(low), 100 * float(high))
 
 

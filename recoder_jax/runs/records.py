@@ -10,6 +10,8 @@ import math
 
 import numpy as np
 
+from recoder_jax.runs.scorecards import Breakdown, Interval, ModeScore, PaperScores, ReferenceCard
+
 
 @dataclass(frozen=True)
 class TurnRecord:
@@ -130,6 +132,11 @@ class ChartResult:
       low_level: mean of the four rule scores, or image similarity where there are none, in [0, 1]; 0 where the program failed.
       programs: the programs; None where the response holds none.
       text, layout, chart_type, color: the four rule scores, in [0, 1].
+      difficulty: '' when unknown.
+      code_pass, no_filter: scores in the mode `chartmimic`; a program that raises has 0, or the scores of what it drew before.
+      high_level: the judge's score, in [0, 1]; None where it did not answer.
+      visible: whether the render is not all white, what Plot2Code counts as a pass.
+      text_match: Plot2Code's, in [0, 1]; None where the program does not pass.
     """
 
     chart: str
@@ -141,15 +148,12 @@ class ChartResult:
     layout: tuple[float, ...] = ()
     chart_type: tuple[float, ...] = ()
     color: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate and its bootstrap interval, in points. All None when no chart counts."""
-
-    value: float | None
-    low: float | None
-    high: float | None
+    difficulty: str = ''
+    code_pass: tuple[ModeScore, ...] = ()
+    no_filter: tuple[ModeScore, ...] = ()
+    high_level: tuple[float | None, ...] = ()
+    visible: tuple[bool, ...] = ()
+    text_match: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -196,6 +200,9 @@ class Evaluation:
       corrections: turn t against turn 1, for t = 2, 3, ...
       results: the charts one by one.
       compared: what low-level compares: elements, or pictures in a language whose programs have no elements.
+      papers: scores in the papers' forms, turn by turn and by rules that choose a turn; empty where not measured.
+      breakdowns: by type and difficulty of the charts, where known.
+      card: what decides the numbers; None in evaluations of older versions.
     """
 
     name: str
@@ -207,6 +214,9 @@ class Evaluation:
     corrections: tuple[CorrectionScores, ...]
     results: tuple[ChartResult, ...]
     compared: str = 'elements'
+    papers: tuple[PaperScores, ...] = ()
+    breakdowns: tuple[Breakdown, ...] = ()
+    card: ReferenceCard | None = None
 
     @property
     def average_improvement(self) -> float | None:
@@ -235,7 +245,10 @@ class Evaluation:
             return cls(**{**data,
                           'turns': tuple(_turn_scores(row) for row in data['turns']),
                           'corrections': tuple(_correction_scores(row) for row in data['corrections']),
-                          'results': tuple(_chart_result(row) for row in data['results'])})
+                          'results': tuple(_chart_result(row) for row in data['results']),
+                          'papers': tuple(map(PaperScores.from_json, data.get('papers', ()))),
+                          'breakdowns': tuple(map(Breakdown.from_json, data.get('breakdowns', ()))),
+                          'card': ReferenceCard(**data['card']) if data.get('card') else None})
         except (KeyError, TypeError) as error:
             raise ValueError(f'an evaluation has a wrong or missing field ({error}); run the evaluation again') from error
 
@@ -250,7 +263,8 @@ def _correction_scores(row: dict) -> CorrectionScores:
 
 
 def _chart_result(row: dict) -> ChartResult:
-    return ChartResult(**{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()})
+    modes = {name: tuple(ModeScore(**score) for score in row.get(name, ())) for name in ('code_pass', 'no_filter')}
+    return ChartResult(**{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()} | modes)
 
 
 def encode_numbers(value):

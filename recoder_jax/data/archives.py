@@ -1,0 +1,133 @@
+"""Files of a published set, in a directory or in tar or zip archives; archives that were cut off give what they hold up to there."""
+
+import contextlib
+import hashlib
+import lzma
+import os
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import mkdtemp
+
+from recoder_jax.data.building import Tally
+
+ARCHIVES = ('.tar.gz', '.tgz', '.tar', '.zip')
+SCRATCH = 'unpacked-'
+MOST_BYTES = 200_000_000_000  # unpacked, over all members
+_BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error, lzma.LZMAError, OverflowError, NotImplementedError)
+_HASHED = ('.json', '.jsonl', '.py', '.parquet', '.tar', '.gz', '.zip')
+
+
+def unpack(archive: Path, target: Path, tally: Tally) -> None:
+    """Regular files of an archive into `target`; names that lead out of it are left out. An end that is missing is noted in the tally."""
+    try:
+        members = _zip_members(archive) if zipfile.is_zipfile(archive) else _tar_members(archive)
+        written = 0
+        for name, stream, size in members:
+            written += size
+            if written > MOST_BYTES:
+                raise ValueError(f'{archive.name} unpacks to more than {MOST_BYTES} bytes; that is no data set of charts')
+            file = target / name
+            if '..' in Path(name).parts or not file.resolve().is_relative_to(target.resolve()):
+                tally.drop('path leads out of the archive', name)
+                continue
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with stream, file.open('wb') as out:
+                try:
+                    shutil.copyfileobj(stream, out)
+                except _BROKEN:
+                    file.unlink()
+                    raise
+    except _BROKEN as error:
+        tally.drop(f'archive is not whole: {archive.name}', f'{archive.name} ({type(error).__name__})')
+
+
+def _tar_members(path: Path) -> Iterator:
+    with tarfile.open(path, 'r:*') as archive:
+        for member in archive:
+            if member.isfile():
+                yield member.name, archive.extractfile(member), member.size
+
+
+def _zip_members(path: Path) -> Iterator:
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if not member.is_dir():
+                yield member.filename, archive.open(member), member.file_size
+
+
+@contextlib.contextmanager
+def unpacked(source: Path, out: Path, tally: Tally) -> Iterator[list[Path]]:
+    """Directories that together hold the files of `source`: itself where it is one, and what its archives (or it) unpack to."""
+    if not source.exists():
+        raise FileNotFoundError(f'there is no {str(source)!r}; give the directory or the archive that was downloaded')
+    archives = [file for file in ([source] if source.is_file() else sorted(source.iterdir())) if file.name.endswith(ARCHIVES)]
+    if not archives:
+        yield [source.parent if source.is_file() else source]
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(out)
+        scratch = Path(mkdtemp(prefix=f'{SCRATCH}{os.getpid()}-', dir=out))
+    except OSError as error:
+        raise OSError(f'{str(out)!r} cannot be written ({error.strerror}); choose another --out') from None
+    try:
+        for archive in archives:
+            unpack(archive, scratch, tally)
+        yield [scratch] if source.is_file() else [scratch, source]
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _remove_abandoned(out: Path) -> None:
+    """What processes that were killed had unpacked."""
+    for scratch in out.glob(f'{SCRATCH}*-*'):
+        process = scratch.name.removeprefix(SCRATCH).partition('-')[0]
+        if process.isdigit() and not Path('/proc', process).exists():
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def find_file(directories: list[Path], name: str) -> Path | None:
+    """The file of this name, at the top of a directory or anywhere below; the shallowest one."""
+    for directory in directories:
+        found = sorted(directory.rglob(name), key=lambda file: (len(file.parts), str(file)))
+        if found:
+            return found[0]
+    return None
+
+
+def fingerprint(source: Path) -> str:
+    """A hash of a file's content, or of a directory's names and sizes and the contents of its records and archives."""
+    digest = hashlib.sha256()
+    for file in [source] if source.is_file() else sorted(file for file in source.rglob('*') if file.is_file()):
+        digest.update(f'{file.relative_to(source)} {file.stat().st_size}\n'.encode('utf-8', 'surrogateescape'))
+        if file.suffix in _HASHED or file == source:
+            with file.open('rb') as stream:
+                digest.update(hashlib.file_digest(stream, 'sha256').digest())
+    return digest.hexdigest()[:16]
+
+
+class Pictures:
+    """Image files below some directories, found by the path a record gives: as it stands, by its end, or by its name alone."""
+
+    ENDINGS = ('.png', '.jpg', '.jpeg', '.webp')
+
+    def __init__(self, directories: list[Path]):
+        self._by_name: dict[str, list[Path]] = {}
+        for directory in directories:
+            for file in sorted(directory.rglob('*')):
+                if file.suffix.lower() in self.ENDINGS and file.is_file():
+                    self._by_name.setdefault(file.name, []).append(file)
+
+    def find(self, path: str) -> Path | None:
+        """The file whose path ends like `path`; None where none has its name, or where several do and none ends like it."""
+        parts = [part for part in path.replace('\\', '/').split('/') if part not in ('', '.')]
+        files = self._by_name.get(parts[-1], []) if parts else []
+        for length in range(len(parts), 1, -1):
+            ending = [file for file in files if file.parts[-length:] == tuple(parts[-length:])]
+            if ending:
+                return ending[0]
+        return files[0] if len(files) == 1 else None

@@ -1,0 +1,84 @@
+"""Which two-turn dialogues teach a correction: those whose low-level rises by more than MIN_GAIN from turn 1 to turn 2 (arXiv 2604.01600)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from recoder_jax.charts.chart import Chart
+from recoder_jax.charts.execution import Execution
+from recoder_jax.charts.sandbox import Sandbox
+from recoder_jax.charts.scores import rule_score
+from recoder_jax.data.builders import ChartRecord, CorrectionRecord
+from recoder_jax.data.building import Tally, failure_reason, in_order
+from recoder_jax.data.world_sets import MIN_GAIN
+from recoder_jax.dialogue.response import Response, parse_response, write_response
+from recoder_jax.runs.records import DialogueRecord, TurnRecord
+
+AHEAD = 4  # dialogues under way for each program that runs at once
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A chart and the two responses of its dialogue, as they were said."""
+
+    chart: Chart
+    first: Response
+    second: Response
+
+    @classmethod
+    def of(cls, chart: Chart, texts: Sequence[str]) -> 'Pair':
+        return cls(chart, parse_response(texts[0]), parse_response(texts[1]))
+
+    @property
+    def programs(self) -> tuple[str, str, str]:
+        """Golden, first and second."""
+        return self.chart.program, self.first.program or '', self.second.program or ''
+
+
+def reason_to_drop(pair: Pair, golden: Execution, first: Execution, second: Execution) -> str | None:
+    """Why a pair teaches no correction, None where it does."""
+    if not golden.ok:
+        return f'golden program: {failure_reason(golden)}'
+    for number, response in enumerate((pair.first, pair.second), start=1):
+        if response.program is None:
+            return f'no program in turn {number}'
+        try:
+            write_response(response.think or '', response.program)
+        except ValueError:
+            return f'turn {number} has a response that cannot be written'
+    if not second.ok:
+        return f'turn 2 fails ({failure_reason(second)})'
+    gain = rule_score(second, golden).low_level - rule_score(first, golden).low_level
+    if gain < 0:
+        return 'low-level falls'
+    return None if gain > MIN_GAIN else f'low-level rises by at most {MIN_GAIN:g}'
+
+
+def correction_records(pairs: Callable[[], Iterator[Pair]], count: int, sandbox: Sandbox, tally: Tally, licence: str, model: str,
+                       sample: Callable[[Pair, Sequence[Execution], str | None], None]) -> Iterator[CorrectionRecord]:  # fmt: skip
+    """The pairs to learn from, in their order. sample: told of every pair, with its executions and why it is dropped."""
+    done = in_order(sandbox, pairs(), lambda pair: pair.programs, AHEAD * sandbox.workers)
+    for pair, (golden, first, second) in tqdm(done, 'corrections', count, unit='dialogue', mininterval=1):
+        reason = reason_to_drop(pair, golden, first, second)
+        sample(pair, (golden, first, second), reason)
+        if reason:
+            tally.drop(reason, pair.chart.id)
+            continue
+        # the program of turn 2 is what is learnt; the golden one only scored it
+        chart = Chart(pair.chart.id, pair.chart.image, pair.second.program, pair.chart.kind)
+        kept = ChartRecord(chart, think=pair.first.think or '', licence=licence, origin=f'{model} over {pair.chart.id}')
+        yield CorrectionRecord(kept, flawed=pair.first.program, render=first.render, log=first.log, diagnosis=pair.second.think or '')
+
+
+def sample_record(pair: Pair, executions: Sequence[Execution], store_render) -> DialogueRecord:
+    """A pair as the viewer shows it."""
+    golden, *own = executions
+    turns = []
+    for number, (response, execution) in enumerate(zip((pair.first, pair.second), own, strict=True), start=1):
+        scores = rule_score(execution, golden) if golden.ok else None
+        parts = {} if scores is None else {name: getattr(scores, name) for name in ('low_level', 'text', 'layout', 'chart_type', 'color')}
+        render = None if execution.render is None else store_render(execution.render)
+        turns.append(TurnRecord(number, response.text, response.program, execution.status.value, execution.log, render, parts, 0, False, None))
+    reward = turns[-1].parts.get('low_level', 0.0)
+    return DialogueRecord(0, pair.chart.id, pair.chart.kind, 0, 1, pair.chart.program, store_render(pair.chart.image), reward, tuple(turns))

@@ -1,0 +1,44 @@
+"""What an evaluation leaves in a run directory.
+
+    RUN/evaluation.json, RUN/evaluation.html, RUN/tables.{md,csv,json,tex}, RUN/rollouts/step_000000.jsonl, RUN/renders/
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from recoder_jax.charts.scores import same_program
+from recoder_jax.evaluation.metrics import evaluation_of
+from recoder_jax.evaluation.page import write_evaluation_page
+from recoder_jax.evaluation.papers import breakdowns, paper_scores
+from recoder_jax.evaluation.tables import WRITERS, paper_tables
+from recoder_jax.rollout.measure import dialogue_records
+from recoder_jax.rollout.trajectory import Group
+from recoder_jax.runs.directory import RunDirectory
+from recoder_jax.runs.records import ChartResult, Evaluation
+from recoder_jax.runs.scorecards import ReferenceCard
+
+
+def full_evaluation(results: Sequence[ChartResult], name: str, benchmark: str, card: ReferenceCard, compared: str = 'elements') -> Evaluation:
+    """Everything that is said of these results. compared: what low-level compares, elements or pictures."""
+    plain = evaluation_of(results, same_program, name=name, benchmark=benchmark, seeds=card.seeds, config_hash=card.config_hash, compared=compared)
+    return replace(plain, papers=paper_scores(results), breakdowns=breakdowns(results), card=card)
+
+
+def write_evaluation(run: RunDirectory, evaluation: Evaluation, groups: Sequence[Group]) -> None:
+    """All files; evaluation.json comes last, so that where it stands the others do."""
+    records, tables = dialogue_records(groups, None, 0, run.store_render), paper_tables([evaluation])
+    run.write_rollouts(0, records)
+    write_tables(run.path, [evaluation])
+    write_evaluation_page(run.path / 'evaluation.html', evaluation, tables, records, run.renders, same_program)
+    run.write_evaluation(evaluation)
+
+
+def write_tables(directory: str | os.PathLike, evaluations: Sequence[Evaluation], say: Callable[[str], None] = lambda _: None) -> None:
+    """tables.md, .csv, .json and .tex of these evaluations."""
+    tables = paper_tables(evaluations)
+    for ending, write in WRITERS.items():
+        path = os.path.join(directory, f'tables.{ending}')
+        with open(path, 'w', encoding='utf-8', errors='replace') as file:
+            file.write(write(tables))
+        say(path)
