@@ -3,10 +3,11 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from recoder_jax import correct, languages
-from recoder_jax.charts.execution import Limits
+from recoder_jax.charts.execution import Execution, Limits, Status
 from recoder_jax.charts.frames import parse_frame
 from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.configuration import defaults
@@ -14,6 +15,7 @@ from recoder_jax.dialogue.response import block_is_closed, parse_response, write
 from recoder_jax.dialogue.turns import Prompts, prompts_of
 from recoder_jax.languages.language import find, names
 from recoder_jax.languages.python import LANGUAGE as PYTHON
+from recoder_jax.rewards.mixture import Mixture
 from recoder_jax.validation import validate
 
 SVG = find("svg")
@@ -93,6 +95,18 @@ def test_a_process_neither_invents_elements_nor_leaves_them_out():
         parse_frame(frame("{}"), Limits(), elements=False)
     with pytest.raises(ValueError):
         parse_frame(frame("null"), Limits())
+
+
+def test_without_elements_the_reward_is_how_alike_the_pictures_look():
+    target = np.full((20, 30, 3), 255, np.uint8)
+    target[5:15, 5:9] = 0
+    drawn, failed = Execution(Status.ok, target, None, "", 0.1), Execution(Status.error, None, None, "mismatched tag", 0.1)
+    response, mixture = parse_response(write_response("a chart", DOCUMENT, SVG), SVG), Mixture(0.0, 0.0, similarity=0.9)
+    right, wrong = (mixture(response, execution, drawn, target=target) for execution in (drawn, failed))
+    assert right.total == pytest.approx(1) and wrong.total == pytest.approx(0.1) and not right.missing
+    assert right.parts().keys() == {"total", "format", "similarity", "low_level", "executed"} and right.scores.low_level == 1
+    assert (wrong.scores.executed, wrong.scores.low_level) == (False, 0.0)
+    assert mixture(response, drawn, failed, target=target).total == 0
 
 
 def test_another_language_is_one_file(tmp_path, monkeypatch):
