@@ -15,6 +15,8 @@ from recoder_jax.models import observers, resnet
 from recoder_jax.models.dinov2.config import Config, from_hf
 from recoder_jax.models.observers import MEAN, MODELS, STD, Observer, config_of, create, read, read_rows
 from recoder_jax.models.weights import rows
+from recoder_jax.planning.jaxpr import work
+from recoder_jax.planning.kernels import Shares
 
 SIZES = {"hidden_size": 48, "num_attention_heads": 3, "num_hidden_layers": 2, "image_size": 518, "patch_size": 14}
 
@@ -166,3 +168,13 @@ def test_a_checkpoint_that_does_not_fit_is_refused_by_name(dinov2, tmp_path):
         save_file(changed, tmp_path / "model.safetensors")
         with pytest.raises(ValueError, match=words):
             read_rows(tmp_path, config)
+
+
+def test_the_rule_for_flops_counts_the_products_of_a_view():
+    """Beside the interpolation of positions; XLA's count of ResNet leaves out what is multiplied with padding."""
+    pixels = jax.ShapeDtypeStruct((224, 224, 3), np.float32)
+    for name, most in (("dinov2-small", 0.01), ("resnet18", 0.1)):
+        graphdef, state = nnx.split(observers.abstract(config_of(name)))
+        traced = jax.jit(lambda state, x, graphdef=graphdef: nnx.merge(graphdef, state).signature(x)).trace(state, pixels)
+        counted = traced.lower().cost_analysis()["flops"] if name == "resnet18" else work(traced.jaxpr, Shares()).flops
+        assert observers.flops(config_of(name), 224) == pytest.approx(counted, rel=most)

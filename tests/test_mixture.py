@@ -126,7 +126,7 @@ def test_recipes_of_msrl_hold_the_weights_of_the_paper(stage, weights):
     ('--config.reward.on_missing=skip', 'choose renormalise, drop_group or zero'),
     ('--config.reward.alpha=0.0 --config.reward.beta=1.0 --config.judge.base_url=http://a/v1', 'reward.beta is 1'),
     ('--config.reward.textual=0.2', 'whose sum is at most 1'),
-    ('--config.reward.ramp_steps=4 --config.reward.ramp_textual=0.7 --config.reward.ramp_executed=0.5', 'reward.ramp_executed is 1.2'),
+    ('--config.reward.ramp_steps=4 --config.reward.ramp_textual=0.7 --config.reward.ramp_executed=0.5', 'reward.ramp_attributes is 1.2'),
     ('--config.reward.ramp_textual=0.7', 'reward.ramp_textual is set but reward.ramp_steps is 0'),
     ('--config.reward.ramp_steps=4 --config.reward.ramp_beta=0.7', 'reward.ramp_beta is 0.7 but judge.base_url is empty'),
     ('--config.reward.textual_order=any', 'choose kept or free'),

@@ -210,3 +210,19 @@ def test_the_figure_of_a_program_that_the_compiler_refuses():
     assert refused_memory(only_temporaries, 2**30).temporaries == 43.5 * 2**30
     everything = "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 20.00G of 15.75G hbm. Exceeded hbm capacity by 4.25G."
     assert refused_memory(everything, 2**30).total == 20 * 2**30
+
+
+def test_what_looks_at_renders_is_counted_beside_every_step():
+    look = ["--config.reward.alpha=0.0", "--config.reward.visual=0.9", "--config.visual.weights=none", "--config.visual.model=resnet18", "--config.visual.side=28"]
+    taken = {}
+    for device in ("cpu", "policy"):
+        _, planned = planned_step("stage1_shared_first_turn", [*RL, *look, f"--config.visual.device={device}"])
+        taken[device] = planned.looking.held
+        with jax.set_mesh(planned.mesh):
+            rollout = steps.Rollout(planned, beside=100 + planned.looking.held)
+            rollout.params = planned.learner.abstract.params
+            if device == "policy":
+                step = rollout.look()
+    assert taken["cpu"] == 0 and taken["policy"] == 4 * (11_689_512 - 513_000 + 2 * 4_800)
+    assert step.compiled.held["observer"] == taken["policy"] and step.beside == rollout.besides({}) - taken["policy"] + held_bytes(rollout.params)
+    assert step.runs == (2 * (1 + 2) + 2) * 13  # two charts, a shared turn and two rows each; renders and targets of 12 tiles and a thumbnail

@@ -9,6 +9,8 @@ already. Programs run uncontained too: give only those you trust.
     cold         `python program.py`, which saves its figure, a process for each worker
     off          the sandbox, pixels and elements of the program's own process
     required     the sandbox, pixels and elements from the replay of the draw list
+
+With --look, also what the visual reward costs: a model with random weights looks at views.
 """
 
 import argparse
@@ -19,11 +21,13 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+from recoder_jax.bench.looking import look_line, measure_look
 from recoder_jax.bench.machine import machine
 from recoder_jax.bench.programs import PROGRAMS
 from recoder_jax.bench.ways import Cold, Contained, Failed, Floor
 from recoder_jax.charts.execution import Execution
 from recoder_jax.charts.scores import rule_score
+from recoder_jax.models.observers import MODELS
 
 SUMMARY = "executions and pairs a second of the sandbox"
 REPLAYS = ("off", "required")
@@ -55,6 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, help="use the first programs only")
     parser.add_argument("--replay", nargs="+", choices=REPLAYS, default=list(REPLAYS), help="modes (default: both)")
     parser.add_argument("--isolation", choices=("auto", "strict", "forced"), default="auto", help="as in the sandbox")
+    parser.add_argument("--look", choices=MODELS, help="measure a look at renders too, with random weights of this model")
+    parser.add_argument("--look-views", type=int, default=14, help="views of a look: a render of 12 tiles has 13 (default: 14)")
+    parser.add_argument("--look-side", type=int, default=448, help="pixels of a view's side (default: 448)")
+    parser.add_argument("--look-batch", type=int, default=16, help="views of a call (default: 16)")
+    parser.add_argument("--look-dtype", choices=("float32", "bfloat16"), default="float32", help="of weights and activations")
 
 
 def measure(options: argparse.Namespace, progress: Callable[[str], None]) -> dict:
@@ -64,6 +73,10 @@ def measure(options: argparse.Namespace, progress: Callable[[str], None]) -> dic
         least = min(options.workers) if name == "workers" else options.rounds
         if least < 1:
             raise ValueError(f"--{name} is {least}; give at least 1")
+    look = {}
+    if options.look:
+        progress(f"look: {options.look}")
+        look["look"] = measure_look(options.look, options.look_dtype, options.look_side, options.look_views, options.look_batch, options.rounds)
     left_out: dict[str, str] = {}
     runs = []
     for workers in dict.fromkeys(options.workers):
@@ -77,7 +90,7 @@ def measure(options: argparse.Namespace, progress: Callable[[str], None]) -> dic
         "subject": "rewards", "machine": machine(("matplotlib", "numpy")), "programs": len(used),
         "rounds": options.rounds, "left_out": left_out,
         "runs": [_report(workers, samples, used) for workers, samples in runs],
-    }
+    } | look
 
 
 def _programs(options: argparse.Namespace) -> dict[str, str]:
@@ -208,5 +221,6 @@ def table(result: dict) -> str:
         for way, it in run["replay"].items():
             shares = ", ".join(f"{phase} {100 * share:.1f} %" for phase, share in it["shares"].items())
             lines.append(f"{run['workers']} workers, replay {way}: {shares}")
+    lines += [look_line(result["look"])] if "look" in result else []
     lines += [f"left out: {name}: {reason}" for name, reason in result["left_out"].items()]
     return "\n".join(lines)

@@ -115,8 +115,22 @@ def _json(path: pathlib.Path) -> dict:
     return values
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def signatures(graphdef: nnx.GraphDef, state: nnx.State, views: jax.Array, count: jax.Array) -> jax.Array:
+def flops(config: Config, side: int) -> float:
+    """Of the products of one view: two for each weight of a product and place it is used at, and DINOv2's attention."""
+    if isinstance(config, dinov2.Config):
+        tokens, d = 1 + (side // config.patch) ** 2, config.width
+        block = 2 * tokens * (4 * d * d + 2 * d * config.hidden) + 4 * tokens * tokens * d
+        return float(config.depth * block + 2 * (tokens - 1) * 3 * config.patch**2 * d)
+    into, total = config.channels[0], 2.0 * (side / 2) ** 2 * 3 * 49 * config.channels[0]
+    for stage, out in enumerate(config.channels):
+        places = (side / 4 / 2**stage) ** 2
+        total += 2 * places * (9 * into * out + 27 * out * out + (into * out if stage else 0))
+        into = out
+    return total
+
+
+@functools.partial(jax.jit, static_argnames='graphdef')
+def signatures(state: nnx.State, views: jax.Array, count: jax.Array, graphdef: nnx.GraphDef) -> jax.Array:
     """Unit vectors float32 [B, D] of uint8 views [B, S, S, 3], of which the first `count` are looked at; zeros for the others."""
     model = nnx.merge(graphdef, state)
 
@@ -144,5 +158,5 @@ class Observer:
             padded[:len(part)] = part
             place = number % len(self._devices)
             given = jax.device_put((padded, np.int32(len(part))), self._devices[place])
-            found.append((signatures(self._graphdef, self._states[place], *given), len(part)))
+            found.append((signatures(self._states[place], *given, graphdef=self._graphdef), len(part)))
         return np.concatenate([jax.device_get(vectors)[:count] for vectors, count in found])

@@ -18,6 +18,7 @@ from recoder_jax.learning.flops import forward_flops, training_flops
 from recoder_jax.learning.step import batch_shardings
 from recoder_jax.planning.compiling import Compiled, compile_step, held_bytes
 from recoder_jax.planning.kernels import Shares, image_share, shares
+from recoder_jax.planning.looking import Looking
 from recoder_jax.planning.stand_ins import stand_ins, trees_of
 from recoder_jax.rollout.play import room_of
 from recoder_jax.sampling.cache import Rows, lanes_shapes
@@ -55,6 +56,10 @@ class Planned:
             return 0
         return held_bytes(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, self.config.model.dtype, sharding=x.sharding), self.learner.abstract.params))
 
+    @property
+    def looking(self) -> Looking:
+        return Looking(self.config, self.mesh)
+
     def batch(self) -> tuple[Batch, list[Tree]]:
         """The batch of an update, placed, and the trees it holds."""
         trees = trees_of(self.config, self.policy.encoder, self.turns)
@@ -78,7 +83,7 @@ def steps_of(plan: Planned, only: str) -> Iterator[Step]:
         if only != "sample":
             yield update(plan, batch, trees)
         if plan.config.kind == "rl" and only != "train":
-            beside = held_bytes(plan.learner.abstract.optimizer) + held_bytes(batch) + plan.reference()
+            beside = held_bytes(plan.learner.abstract.optimizer) + held_bytes(batch) + plan.reference() + plan.looking.held
             yield from Rollout(plan, beside).steps()
 
 
@@ -90,7 +95,7 @@ def update(plan: Planned, batch: Batch, trees: list[Tree]) -> Step:
     trained = sum(int(piece.trained.sum()) for tree in trees for piece, _ in tree.strands())
     updates = plan.config.objective.updates
     flops = updates * training_flops(trees, plan.policy.config, plan.config.optimizer.train_vision)
-    return Step("update", 1, trained * updates, flops, plan.reference(), compiled)
+    return Step("update", 1, trained * updates, flops, plan.reference() + plan.looking.held, compiled)
 
 
 class Rollout:
@@ -99,6 +104,7 @@ class Rollout:
 
     def __init__(self, plan: Planned, beside: int):
         self.config, self.sizes, self.mesh, self.beside = plan.config, plan.policy.config, plan.mesh, beside
+        self.observer = plan.looking
         self.trained, self.params = plan.learner.abstract.params, None  # what `load` makes of them
         self.sampler = factory.sampler_of(plan.policy, plan.mesh, plan.config.batch.least_windows)
         self.pieces, self.plan = stand_ins(plan.config, plan.policy.encoder), factory.plan_of(plan.config)
@@ -124,6 +130,15 @@ class Rollout:
             cache, bounds = {"prefix": self.prefix, "cache": self.rows}, (room.prefix, room.suffix)
             rows, behind = self.trees * room.rows * (own - 1), seen + plan.response_tokens
             yield self.reading("read feedback", functions.append, cache, self.pieces.feedback, rows, behind, bounds=bounds)
+        if self.observer.state is not None:
+            yield self.look()
+
+    def look(self) -> Step:
+        """A call of what looks at renders, while dialogues are sampled."""
+        observer = self.observer
+        renders = self.trees * (self.shared + self.own * self.room.rows)
+        beside = self.besides({}) - observer.held + held_bytes(self.params)
+        return Step("look at renders", observer.runs(renders, self.trees), observer.mesh.size, observer.flops(), beside, observer.compiled())
 
     def load(self) -> Step:
         """The sampler's copy of the weights; from here on the trained ones lie beside it."""

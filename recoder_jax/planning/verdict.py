@@ -64,8 +64,10 @@ def first_knob(step: Step, config: ConfigDict, share: int, room: int) -> str:
     start = f"{most} take {takes[most] / GIB:.1f} GiB a chip"
     if most in ("state", "parameters"):
         return f"{start}: raise mesh.fsdp or mesh.tensor, that is take more chips, or set model.param_dtype to bfloat16"
+    if step.name == "look at renders":
+        return f"{start}: lower visual.batch, choose a smaller visual.model, or set visual.device to cpu"
     if most == "beside":
-        return f"{start} (moments and the batch of the update before, the reference of KL): raise mesh.fsdp or mesh.tensor, that is take more chips"
+        return f"{start} (moments and the batch of the update before, the reference of KL, what looks at renders): raise mesh.fsdp or mesh.tensor, that is take more chips"
     if most == "batch":
         return f"{start}, nearly all of it patches of images: lower image.max_pixels or batch.size, or take more chips"
     if most == "given":
