@@ -276,6 +276,9 @@ def test_intervals_of_several_rows_are_those_of_each_alone():
         alone = bootstrap_interval(row, seed=3)
         assert (interval.value, interval.low, interval.high) == pytest.approx((alone.value, alone.low, alone.high))
     assert together[2].value is None
+    values[0, :25] = np.nan
+    half = bootstrap_intervals(values, seed=3)[0]
+    assert half.value == pytest.approx(100 * values[0, 25:].mean()) and half.low < half.value < half.high
 
 
 def test_tables_come_in_four_forms_with_published_rows_marked():
@@ -305,4 +308,5 @@ def test_a_dialogue_stands_under_one_heading(count):
     found = worst_median_best([Record(value) for value in range(count)])
     shown = [record.turns[0].parts['low_level'] for records in found.values() for record in records]
     assert len(shown) == len(set(shown)) and (count < 3 or all(found.values()))
+    assert not found['median'] or found['median'][0].turns[0].parts['low_level'] == (count - len(found['median'])) // 2
     assert found['worst'][0].turns[0].parts['low_level'] == 0 and (count < 2 or found['best'][0].turns[0].parts['low_level'] == count - 1)

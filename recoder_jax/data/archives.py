@@ -8,55 +8,74 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TypeVar
 
 from recoder_jax.data.building import Tally
 
 ARCHIVES = ('.tar.gz', '.tgz', '.tar', '.zip')
 SCRATCH = 'unpacked-'
 MOST_BYTES = 200_000_000_000  # unpacked, over all members
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error, lzma.LZMAError, OverflowError, NotImplementedError)
+_CHUNK = 1 << 20
+T = TypeVar('T')
+_BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error, lzma.LZMAError, OverflowError, NotImplementedError, RuntimeError)
 _HASHED = ('.json', '.jsonl', '.py', '.parquet', '.tar', '.gz', '.zip')
 
 
+class _Cut(Exception):
+    """An archive cannot be read further."""
+
+
 def unpack(archive: Path, target: Path, tally: Tally) -> None:
-    """Regular files of an archive into `target`; names that lead out of it are left out. An end that is missing is noted in the tally."""
+    """Regular files of an archive into `target`; names that lead out of it are left out. An end that is missing is noted in the tally.
+
+    ValueError for more than MOST_BYTES; OSError where `target` cannot be written.
+    """
+    written, begun = 0, None
     try:
-        members = _zip_members(archive) if zipfile.is_zipfile(archive) else _tar_members(archive)
-        written = 0
-        for name, stream, size in members:
-            written += size
-            if written > MOST_BYTES:
-                raise ValueError(f'{archive.name} unpacks to more than {MOST_BYTES} bytes; that is no data set of charts')
-            file = target / name
+        members = _reading(lambda: _zip_members(archive) if zipfile.is_zipfile(archive) else _tar_members(archive))
+        while (member := _reading(lambda: next(members, None))) is not None:
+            (name, stream), file = member, target / member[0]
             if '..' in Path(name).parts or not file.resolve().is_relative_to(target.resolve()):
                 tally.drop('path leads out of the archive', name)
                 continue
             file.parent.mkdir(parents=True, exist_ok=True)
-            with stream, file.open('wb') as out:
-                try:
-                    shutil.copyfileobj(stream, out)
-                except _BROKEN:
-                    file.unlink()
-                    raise
+            begun = file
+            with file.open('wb') as out:
+                while chunk := _reading(lambda: stream.read(_CHUNK)):
+                    written += len(chunk)
+                    if written > MOST_BYTES:
+                        raise ValueError(f'{archive.name} unpacks to more than {MOST_BYTES} bytes; that is no data set of charts')
+                    out.write(chunk)
+            begun = None
+    except _Cut as error:
+        if begun is not None:
+            begun.unlink()
+        tally.drop(f'archive is not whole: {archive.name}', f'{archive.name} ({error})')
+
+
+def _reading(step: Callable[[], T]) -> T:
+    """What a step of reading gives; _Cut where the archive is damaged. Writing is not inside, so that a full disk is no cut archive."""
+    try:
+        return step()
     except _BROKEN as error:
-        tally.drop(f'archive is not whole: {archive.name}', f'{archive.name} ({type(error).__name__})')
+        raise _Cut(type(error).__name__) from None
 
 
 def _tar_members(path: Path) -> Iterator:
     with tarfile.open(path, 'r:*') as archive:
         for member in archive:
             if member.isfile():
-                yield member.name, archive.extractfile(member), member.size
+                yield member.name, archive.extractfile(member)
 
 
 def _zip_members(path: Path) -> Iterator:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             if not member.is_dir():
-                yield member.filename, archive.open(member), member.file_size
+                yield member.filename, archive.open(member)
 
 
 @contextlib.contextmanager
