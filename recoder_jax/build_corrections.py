@@ -32,7 +32,7 @@ from recoder_jax.data.building import Request, Tally, build, find_standing
 from recoder_jax.data.sources import open_charts
 from recoder_jax.data.world_sets import MIN_GAIN
 from recoder_jax.doors import AGAIN, Ended, door
-from recoder_jax.evaluate import foreign_config, policy_mark, server_options
+from recoder_jax.evaluate import check_elements, foreign_config, policy_mark, server_options
 from recoder_jax.evaluation.correcting import Pair, correction_records, sample_record
 from recoder_jax.evaluation.page import write_dialogues
 from recoder_jax.evaluation.remote import Journal, Rules, Spoken, Unplayed, mark_of, play_remote
@@ -49,6 +49,7 @@ Play = Callable[[Sequence[Chart], int], list[Unplayed]]  # charts of a block and
 
 def build_corrections(config: ConfigDict, options: argparse.Namespace) -> None:
     """Play what is missing, then build the set from the journal."""
+    check_elements(config, "build_corrections")
     charts = open_charts(config.data.dir, options.data, options.split)
     mark, model = subject_of(config, options)
     request = Request(

@@ -28,7 +28,6 @@ from recoder_jax.charts.goldens import Goldens
 from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.configuration import fingerprint, load
 from recoder_jax.data.sources import open_charts
-from recoder_jax.dialogue.turns import prompts_of
 from recoder_jax.doors import AGAIN, Ended, door
 from recoder_jax.evaluation.asking import ServerOptions
 from recoder_jax.evaluation.benchmark import play_benchmark
@@ -39,8 +38,8 @@ from recoder_jax.evaluation.remote import Journal, Rules, mark_of, play_remote
 from recoder_jax.evaluation.replay import replay
 from recoder_jax.evaluation.scoring import chart_results
 from recoder_jax.evaluation.table import results_table
-from recoder_jax.languages.language import find
 from recoder_jax.evaluation.writing import full_evaluation, write_evaluation, write_tables
+from recoder_jax.languages.language import find
 from recoder_jax.learning.checkpoint import run_of, step_of
 from recoder_jax.rewards.mixture import Mixture
 from recoder_jax.rollout.play import Plan
@@ -68,7 +67,6 @@ def evaluate(config: ConfigDict, options: argparse.Namespace) -> None:
     """Evaluate what the options name; a finished evaluation of the same with this config is kept."""
     if config.evaluation.turns > MOST_TURNS:
         raise ValueError(f"evaluation.turns is {config.evaluation.turns}; give 1 to {MOST_TURNS}")
-    validate_language(config)
     if options.golden:
         return evaluate_golden(config, options)
     if options.server:
@@ -139,8 +137,7 @@ def evaluate_server(config: ConfigDict, options: argparse.Namespace) -> None:
     """A model behind an OpenAI-compatible server. Dialogues that were played stay; the same command asks for those that are missing."""
     config = foreign_config(config)
     server = server_options(config, options.server, options.model)
-    language = find(config.data.language)
-    rules = Rules(config.evaluation.turns, config.seed, prompts_of(language), config.rollout.difference, language.name)
+    rules = Rules(config.evaluation.turns, config.seed, find(config.data.language), config.rollout.difference)
     subject = Subject(options.name or options.model, f"{options.model} at a server", f"{fingerprint(config)}-{mark_of(server, rules)}", evaluation_directory(options.workdir))
     if stands(subject):
         return
@@ -158,14 +155,13 @@ def evaluate_server(config: ConfigDict, options: argparse.Namespace) -> None:
             raise Ended(f"{len(unplayed)} of {len(charts)} dialogues could not be played ({kinds}; {unplayed[0].chart}: {unplayed[0].sentence}); "
                         "run the same command again to ask only for those", AGAIN)
         meet(goldens, charts, sandbox)
-        groups = groups_of(charts, spoken, reward, goldens.__getitem__, language)
+        groups = groups_of(charts, spoken, reward, goldens.__getitem__, rules.language)
         finish(config, subject, groups, goldens, sandbox)
 
 
 def evaluate_golden(config: ConfigDict, options: argparse.Namespace) -> None:
     """Golden programs in the place of a policy: what a perfect one would get, and golden.md with the charts that cannot reach 100, and why."""
-    if not find(config.data.language).elements:
-        raise ValueError(f"programs in {config.data.language} have no elements, so golden programs reach 100 in no rule measure; give a data set in python")
+    check_elements(config, "--golden")
     subject = Subject(options.name or "golden programs", "golden programs", f"{fingerprint(config)}-golden", evaluation_directory(options.workdir))
     if stands(subject):
         return
@@ -173,7 +169,7 @@ def evaluate_golden(config: ConfigDict, options: argparse.Namespace) -> None:
     subject.run.write_config(config.to_dict())
     with factory.sandbox_of(config) as sandbox:
         meet(goldens, charts, sandbox)
-        groups = groups_of(charts, golden_turns(charts, sandbox), Mixture(alpha=0.9, beta=0.0), goldens.__getitem__, find(config.data.language))
+        groups = groups_of(charts, golden_turns(charts, sandbox), Mixture(alpha=0.9, beta=0.0), goldens.__getitem__)
         results = finish(config, subject, groups, goldens, sandbox)
     page = Path(options.workdir, "golden.md")
     text = report(shortfalls(results, goldens.__getitem__, charts), len(charts))
@@ -190,9 +186,16 @@ def server_options(config: ConfigDict, base_url: str, model: str) -> ServerOptio
     )  # fmt: skip
 
 
+def check_elements(config: ConfigDict, what: str) -> None:
+    """Raises ValueError where programs have no elements to compare."""
+    if not find(config.data.language).elements:
+        raise ValueError(f"{what} compares elements, which programs in {config.data.language} do not have; set data.language to python")
+
+
 def charts_of(config: ConfigDict) -> list[Chart]:
     """The first charts of the split."""
     options = config.evaluation
+    validate_language(config)
     charts = open_charts(config.data.dir, options.data, options.split, language=config.data.language)
     if options.charts > len(charts):
         raise ValueError(f"evaluation.charts is {options.charts} but the split holds {len(charts)}; prepare more or ask for fewer")
@@ -228,9 +231,9 @@ def finish(config: ConfigDict, subject: Subject, groups: Sequence[Group], golden
     benchmark = f"{options.data}, {options.split}, {options.charts} charts"
     judge = "" if config.reward.beta == 0 or subject.label == "golden programs" else config.judge.policy and Path(config.judge.policy).name or config.judge.model
     card = reference_card(subject.label, subject.mark, {"seed": config.seed}, judge)
-    results = chart_results(groups, goldens.__getitem__, sandbox)
-    compared = "elements" if find(config.data.language).elements else "pictures"
-    evaluation = full_evaluation(results, subject.name, benchmark, card, compared)
+    elements = find(config.data.language).elements
+    results = chart_results(groups, goldens.__getitem__, sandbox, elements)
+    evaluation = full_evaluation(results, subject.name, benchmark, card, "elements" if elements else "pictures")
     write_evaluation(subject.run, evaluation, groups)
     print(results_table([evaluation], turns=sorted({1, len(evaluation.turns)}), intervals=True), flush=True)
     print(f"{subject.run.path}: evaluation.json, evaluation.html, tables.md, tables.csv, tables.json, tables.tex", flush=True)
@@ -239,6 +242,7 @@ def finish(config: ConfigDict, subject: Subject, groups: Sequence[Group], golden
 
 def score_again(config: ConfigDict, workdir: str) -> None:
     """Score the saved programs of a run and compare; Ended with DIFFERENT where a score is another one."""
+    check_elements(config, "--replay")
     run = RunDirectory.existing(run_of(workdir))
     with factory.sandbox_of(config) as sandbox:
         found = replay(run, sandbox)

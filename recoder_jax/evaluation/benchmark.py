@@ -8,8 +8,6 @@ from recoder_jax.charts.chart import Chart
 from recoder_jax.rollout.play import Plan, Player
 from recoder_jax.rollout.trajectory import Group
 
-PARTS = ("text", "layout", "chart_type", "color")
-
 
 def play_benchmark(player: Player, params, charts: Sequence[Chart], plan: Plan, seed: int, name: str) -> list[Group]:
     """One dialogue a chart, with the parameters that `player.sampler.load` made."""

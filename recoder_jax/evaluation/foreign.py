@@ -17,9 +17,8 @@ from recoder_jax.rollout.trajectory import Group, Trajectory, Turn
 _NO_TOKENS = np.zeros(0, np.int32)
 
 
-def groups_of(
-    charts: Sequence[Chart], spoken: Sequence[Sequence[Spoken]], reward: Mixture, goldens: Callable[[str], Execution], language: Language = PYTHON,
-) -> list[Group]:
+def groups_of(charts: Sequence[Chart], spoken: Sequence[Sequence[Spoken]], reward: Mixture, goldens: Callable[[str], Execution],
+              language: Language = PYTHON) -> list[Group]:  # fmt: skip
     """A group of one trajectory a chart, without tokens. goldens: golden program -> its execution."""
     asked = [
         [(reward.look(chart.image, turn.execution), reward.ask(chart.image, turn.execution)) for turn in turns]

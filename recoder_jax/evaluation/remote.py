@@ -21,9 +21,10 @@ from recoder_jax.charts.chart import Chart
 from recoder_jax.charts.execution import Execution, Status, failure
 from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.dialogue.response import parse_response
-from recoder_jax.dialogue.turns import Message, Prompts, feedback, opening
+from recoder_jax.dialogue.turns import Message, Prompts, feedback, opening, prompts_of
 from recoder_jax.evaluation.asking import NoResponse, Server, ServerOptions
-from recoder_jax.languages.language import find
+from recoder_jax.languages.language import Language
+from recoder_jax.languages.python import LANGUAGE as PYTHON
 from recoder_jax.rewards.judgement import FailureKind
 
 AGAIN = 2  # an execution the sandbox could not run is tried so many times
@@ -50,13 +51,16 @@ class Unplayed:
 
 @dataclass(frozen=True)
 class Rules:
-    """Of the dialogues. difference: whether feedback shows where render and target differ. language: of the programs."""
+    """Of the dialogues. language: of the programs. difference: whether feedback shows where render and target differ."""
 
     turns: int
     seed: int
-    prompts: Prompts = Prompts()
+    language: Language = PYTHON
     difference: bool = False
-    language: str = 'python'
+
+    @property
+    def prompts(self) -> Prompts:
+        return prompts_of(self.language)
 
 
 class Journal:
@@ -92,7 +96,7 @@ class Journal:
 def mark_of(options: ServerOptions, rules: Rules) -> str:
     """Changes with everything that decides what is said: model, sampling, images, prompts, turns, seed; not with addresses and deadlines."""
     said = {'model': options.model, 'temperature': options.temperature, 'tokens': options.response_tokens, 'pixels': options.max_pixels}
-    return hashlib.sha256(json.dumps([said, asdict(rules)], sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([said, rules.turns, rules.seed, rules.difference, asdict(rules.prompts)], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def play_remote(options: ServerOptions, charts: Sequence[Chart], rules: Rules, sandbox: Sandbox, journal: Journal,
@@ -130,7 +134,6 @@ class _Dialogue:
 
     def __init__(self, server: Server, sandbox: Sandbox, rules: Rules, chart: Chart):
         self._server, self._sandbox, self._rules, self._chart = server, sandbox, rules, chart
-        self._language = find(rules.language)
 
     async def play(self, journal: Journal) -> tuple[Spoken, ...]:
         known = journal.find(self._chart.id)
@@ -155,7 +158,7 @@ class _Dialogue:
         return (self._rules.seed * 1_000_003 + zlib.crc32(self._chart.id.encode()) * _PER_DIALOGUE + turn) % 2**31
 
     async def _execute(self, text: str) -> Execution:
-        program = parse_response(text, self._language).program or ''
+        program = parse_response(text, self._rules.language).program or ''
         for _ in range(AGAIN):
             execution = await asyncio.wrap_future(self._sandbox.submit(program))
             if execution.status is not Status.internal:
@@ -163,6 +166,6 @@ class _Dialogue:
         return execution
 
     def _feedback(self, turn: Spoken) -> Message:
-        log = turn.execution.log if parse_response(turn.text, self._language).program is not None else self._language.missing
+        log = turn.execution.log if parse_response(turn.text, self._rules.language).program is not None else self._rules.language.missing
         shown: np.ndarray | None = self._chart.image if self._rules.difference else None
         return feedback(turn.execution.render, log, self._rules.prompts, shown)

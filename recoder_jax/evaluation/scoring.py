@@ -12,7 +12,6 @@ from recoder_jax.charts.execution import Execution, Status
 from recoder_jax.charts.plot2code import pass_rate, text_match
 from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.charts.scores import RuleScore, rule_score
-from recoder_jax.rewards.picture import PictureScore
 from recoder_jax.rollout.trajectory import Group, Turn
 from recoder_jax.runs.records import ChartResult
 from recoder_jax.runs.scorecards import ModeScore
@@ -39,9 +38,12 @@ def salvaged(sandbox: Sandbox, programs: Mapping[str, Execution]) -> dict[str, E
     return {program: found.get(program, execution) for program, execution in programs.items()}
 
 
-def chart_results(groups: Sequence[Group], goldens: Callable[[str], Execution], sandbox: Sandbox) -> list[ChartResult]:
-    """The scores of every turn of each chart's dialogue. goldens: golden program -> its execution."""
-    turns = [turn for group in groups for turn in group.trajectories[0].turns if isinstance(turn.reward.scores, RuleScore)]
+def chart_results(groups: Sequence[Group], goldens: Callable[[str], Execution], sandbox: Sandbox, elements: bool = True) -> list[ChartResult]:
+    """The scores of every turn of each chart's dialogue. goldens: golden program -> its execution. elements: whether executions have some; where not,
+    the score is that of the reward, and there are none in the papers' forms."""
+    if not elements:
+        return [_of_pictures(group) for group in groups]
+    turns = [turn for group in groups for turn in group.trajectories[0].turns]
     without_filter = salvaged(sandbox, {turn.response.program or '': turn.execution for turn in turns})
     return [_result(group, goldens(group.chart.program), without_filter) for group in groups]
 
@@ -63,8 +65,6 @@ def rule_rows(executions: Sequence[Execution], kept: Sequence[Execution], golden
 
 def _result(group: Group, golden: Execution, without_filter: Mapping[str, Execution]) -> ChartResult:
     turns, chart = group.trajectories[0].turns, group.chart
-    if any(isinstance(turn.reward.scores, PictureScore) for turn in turns):
-        return _of_pictures(group)
     rows = rule_rows([turn.execution for turn in turns], [without_filter[turn.response.program or ''] for turn in turns], golden)
     judged = tuple(_judged(turn) for turn in turns)
     return ChartResult(
@@ -74,11 +74,11 @@ def _result(group: Group, golden: Execution, without_filter: Mapping[str, Execut
 
 
 def _of_pictures(group: Group) -> ChartResult:
-    """In a language without elements: what the rewards compared."""
     turns, chart = group.trajectories[0].turns, group.chart
+    scores = [turn.reward.scores for turn in turns]
     return ChartResult(
         chart=chart.id, kind=chart.kind, difficulty=difficulty_of(chart.id), programs=tuple(turn.response.program for turn in turns),
-        executed=tuple(turn.reward.scores.executed for turn in turns), low_level=tuple(turn.reward.scores.low_level for turn in turns),
+        executed=tuple(score.executed for score in scores), low_level=tuple(score.low_level for score in scores),
     )  # fmt: skip
 
 

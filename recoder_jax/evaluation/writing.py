@@ -20,7 +20,7 @@ from recoder_jax.runs.scorecards import ReferenceCard
 
 
 def full_evaluation(results: Sequence[ChartResult], name: str, benchmark: str, card: ReferenceCard, compared: str = 'elements') -> Evaluation:
-    """Everything that is said of these results. compared: what low-level compares, elements or pictures."""
+    """Everything that is said of these results. compared: 'elements' or 'pictures', what low-level compares."""
     plain = evaluation_of(results, same_program, name=name, benchmark=benchmark, seeds=card.seeds, config_hash=card.config_hash, compared=compared)
     return replace(plain, papers=paper_scores(results), breakdowns=breakdowns(results), card=card)
 
