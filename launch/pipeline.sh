@@ -1,34 +1,39 @@
 #!/usr/bin/env bash
 # The whole recipe in one resumable chain: data, SFT, corrections, RL stage 1, RL stage 2, evaluation of each, report.
 #
-#   launch/pipeline.sh CONFIGS WORKDIR [--config.key=value ...]
+#   launch/pipeline.sh [--dry-run] CONFIGS WORKDIR [--config.key=value ...]
 #
 # CONFIGS is a directory of configs (configs/tiny); overrides go to every training. A finished stage is passed over, a killed
-# one goes on from its last checkpoint, so the same command is the way to resume.
+# one goes on from its last checkpoint, so the same command is the way to resume. A training that ends with exit code 75 is started again.
+#
+# DATA: directory of data sets that are there already (WORKDIR/data is prepared). FROM: last or best, the checkpoint of a stage that the next one
+# starts from (last); best needs --config.checkpoint.best. ON: what stands behind the colon of a config, such as v5p-128. RETRIES, PAUSE: as in local.sh.
 set -euo pipefail
+usage="launch/pipeline.sh [--dry-run] CONFIGS WORKDIR [--config.key=value ...]"
+. "${BASH_SOURCE[0]%/*}/common.sh"
 
-if [ $# -lt 2 ]; then
-    echo "usage: launch/pipeline.sh CONFIGS WORKDIR [--config.key=value ...]" >&2
-    exit 2
-fi
-configs=$1 workdir=$2
-shift 2
-if [ ! -f "$configs/sft.py" ]; then
-    echo "pipeline: there is no $configs/sft.py; give a directory of configs such as configs/tiny" >&2
-    exit 2
-fi
-
-# A machine without an accelerator: say so to jax, which otherwise looks for one and warns.
-if [ -z "${JAX_PLATFORMS:-}" ] && [ ! -e /dev/nvidia0 ] && [ ! -e /dev/accel0 ] && [ ! -e /dev/vfio/0 ]; then
-    export JAX_PLATFORMS=cpu
-    # Large pages for what XLA allocates anew at every step: on a virtual machine page faults are dear.
-    export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
-fi
+begin "$@"
+configs=$config
+[ -f "$configs/sft.py" ] || fail "there is no $configs/sft.py; give a directory of configs such as configs/tiny"
+case ${FROM:-last} in
+last) from="" ;;
+best) from=@best ;;
+*) fail "FROM is '$FROM'; choose last or best" ;;
+esac
+on_cpu
 export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$workdir/compilations}
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=${JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS:-1}
 
-data=$workdir/data
+data=${DATA:-$workdir/data}
 begun=$SECONDS
+
+go() { # command
+    if [ -n "$dry" ]; then
+        say "$@"
+    else
+        again start "$@"
+    fi
+}
 
 stage() {
     local name=$1 since=$SECONDS
@@ -36,21 +41,22 @@ stage() {
     echo
     echo "== $name"
     "$@"
-    echo "== $name: $((SECONDS - since)) s, $((SECONDS - begun)) s in all"
+    [ -n "$dry" ] || echo "== $name: $((SECONDS - since)) s, $((SECONDS - begun)) s in all"
 }
 
 train() { # config, run, init, overrides
-    local config=$1 run=$2 init=$3
+    local file="$configs/$1.py${ON:+:$ON}" run=$2 init=$3
     shift 3
-    python -m recoder_jax.train --config="$configs/$config.py" --workdir="$workdir/$run" \
-        --config.data.dir="$data" --config.init="$init" "$@"
-    python -m recoder_jax.evaluate --config="$configs/evaluate.py" --workdir="$workdir/$run" --config.data.dir="$data"
+    go python -m recoder_jax.train --config="$file" --workdir="$workdir/$run" --config.data.dir="$data" --config.init="$init" "$@"
+    go python -m recoder_jax.evaluate --config="$configs/evaluate.py" --workdir="$workdir/$run" --config.data.dir="$data"
 }
 
-stage "data: charts" python -m recoder_jax.prepare chart_world --out "$data" --train 2500 --validation 32 --test 200
-stage "data: corrections" python -m recoder_jax.prepare chart_world_corrections --out "$data" --train 700 --validation 16 --test 16
-stage "SFT" train sft sft "" "$@"
-stage "SFT on corrections" train sft_corrections corrections "$workdir/sft" "$@"
-stage "RL stage 1, shared first turn" train stage1_shared_first_turn stage1 "$workdir/corrections" "$@"
-stage "RL stage 2, full trajectory" train stage2_full_trajectory stage2 "$workdir/stage1" "$@"
-stage "report" python -m recoder_jax.report "$workdir"/{sft,corrections,stage1,stage2} --out "$workdir/report.html"
+if [ -z "${DATA:-}" ]; then
+    stage "data: charts" go python -m recoder_jax.prepare chart_world --out "$data" --train 2500 --validation 32 --test 200
+    stage "data: corrections" go python -m recoder_jax.prepare chart_world_corrections --out "$data" --train 700 --validation 16 --test 16
+fi
+stage "SFT" train sft sft "" "${overrides[@]}"
+stage "SFT on corrections" train sft_corrections corrections "$workdir/sft$from" "${overrides[@]}"
+stage "RL stage 1, shared first turn" train stage1_shared_first_turn stage1 "$workdir/corrections$from" "${overrides[@]}"
+stage "RL stage 2, full trajectory" train stage2_full_trajectory stage2 "$workdir/stage1$from" "${overrides[@]}"
+stage "report" go python -m recoder_jax.report "$workdir"/{sft,corrections,stage1,stage2} --out "$workdir/report.html"
