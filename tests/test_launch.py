@@ -1,6 +1,7 @@
 """Launchers: what they would run, that they start again after exit code 75 and no other, and pass a signal on. Clouds are dry runs."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
