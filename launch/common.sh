@@ -75,17 +75,25 @@ ended() { # pid: wait for it and return its exit code; a signal to the launcher 
     wait "$1"
 }
 
-finished() { # wait for all that `start` began: AGAIN if one ended with it, else the highest exit code
-    local pid code worst=0
+finished() { # wait for all that `start` began: an exit code that says what is wrong, else AGAIN if one ended with it, else the highest
+    local pid code wrong=0 again=0 worst=0
     for pid in "${pids[@]}"; do
         code=0
         ended "$pid" || code=$?
-        if [ "$code" = "$AGAIN" ] || { [ "$worst" != "$AGAIN" ] && [ "$code" -gt "$worst" ]; }; then
+        if [ "$code" -gt 0 ] && [ "$code" -lt "$AGAIN" ]; then # 1 and 2 of a training; one that was killed has 128 and more
+            wrong=$code
+        elif [ "$code" = "$AGAIN" ]; then
+            again=$code
+        elif [ "$code" -gt "$worst" ]; then
             worst=$code
         fi
     done
     pids=()
-    return "$worst"
+    for code in "$wrong" "$again" "$worst"; do
+        if [ "$code" != 0 ]; then
+            return "$code"
+        fi
+    done
 }
 
 again() { # function or command that starts processes: repeated while they end with AGAIN, at most RETRIES times

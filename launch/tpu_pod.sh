@@ -12,7 +12,7 @@
 #   SHARE, MOUNT          HOST:/DIRECTORY of NFS that all workers see, and where they mount it (/mnt/runs)
 #   SPOT                  yes asks for a slice that may be taken away
 #   SECRET                name in Secret Manager of the judge's key; the key itself is in no argument
-#   KEEP                  yes leaves the slice standing at the end; DOWN=yes only gives it back
+#   KEEP                  yes leaves the slice standing at the end, as it stands after a training that failed; DOWN=yes only gives it back
 set -euo pipefail
 usage="NAME=... PROJECT=... ZONE=... TYPE=... SHARE=... launch/tpu_pod.sh [--dry-run] CONFIG WORKDIR [--config.key=value ...]"
 . "${BASH_SOURCE[0]%/*}/common.sh"
@@ -63,23 +63,30 @@ install() {
     do_ gcloud compute tpus tpu-vm scp "$archive" "$NAME:recoder_jax.tar.gz" "${place[@]}" --worker=all
     on all "sudo apt-get -q update && sudo apt-get -q install -y python3.11-venv nfs-common"
     on all "sudo mkdir -p $MOUNT && { mountpoint -q $MOUNT || sudo mount -t nfs $SHARE $MOUNT; }"
-    on all "mkdir -p recoder_jax && tar xzf recoder_jax.tar.gz -C recoder_jax && cd recoder_jax && python3.11 -m venv .venv && .venv/bin/pip install -q -e '.[tpu,charts]'"
+    on all "mkdir -p recoder_jax && { flock -n recoder_jax/lock true || exit 0; } && tar xzf recoder_jax.tar.gz -C recoder_jax && cd recoder_jax && python3.11 -m venv .venv && .venv/bin/pip install -q -e '.[tpu,charts]'"
 }
 
-# The training outlives the connection that starts it; what it ends with is left in a file.
+# The training outlives the connection that starts it; what it ends with is left in a file. One that still runs, from a launcher that was lost, is
+# followed and not started beside itself: it holds a lock.
 work() {
     local words key=""
     printf -v words ' %q' "--config=$config" "--workdir=$workdir" "${overrides[@]}"
     if [ -n "${SECRET:-}" ]; then
         key="export OPENAI_API_KEY=\$(gcloud secrets versions access latest --secret=$SECRET) && "
     fi
-    on all "cd recoder_jax && rm -f ended && ${key}{ nohup sh -c '.venv/bin/python -m recoder_jax.train --coordinator=auto \"\$@\"; echo \$? > ended' train$words > train.log 2>&1 < /dev/null & }"
+    on all "cd recoder_jax && { flock -n lock true || exit 0; } && rm -f ended && ${key}{ nohup flock -n lock sh -c '.venv/bin/python -m recoder_jax.train --coordinator=auto \"\$@\"; echo \$? > ended' train$words > train.log 2>&1 < /dev/null & }"
     on 0 "cd recoder_jax || exit 1; tail -n +1 -F train.log & until [ -f ended ]; do sleep 5; done; sleep 2; kill \$!" || true
 }
 
-code() { # what the first worker ended with; AGAIN where the slice is gone
+code() { # what the first worker ended with; AGAIN where the slice is gone. A connection that breaks is made again
     local told
-    told=$(gcloud compute tpus tpu-vm ssh "$NAME" "${place[@]}" --worker=0 '--command=until [ -f recoder_jax/ended ]; do sleep 5; done; cat recoder_jax/ended' 2>/dev/null) || told=$AGAIN
+    until told=$(gcloud compute tpus tpu-vm ssh "$NAME" "${place[@]}" --worker=0 '--command=until [ -f recoder_jax/ended ]; do sleep 5; done; cat recoder_jax/ended' 2>/dev/null); do
+        if [ "$(state)" != ACTIVE ]; then
+            told=$AGAIN
+            break
+        fi
+        sleep 30
+    done
     echo "${told:-$AGAIN}"
 }
 
@@ -96,5 +103,9 @@ for ((tries = 0; tries <= ${RETRIES:-100}; tries++)); do
     [ -n "$dry" ] || ended_with=$(code)
     [ "$ended_with" = "$AGAIN" ] || break
 done
-[ "${KEEP:-}" = yes ] || down
+if [ "$ended_with" != 0 ]; then
+    echo "${0##*/}: the training ended with exit code $ended_with and $NAME still stands, with train.log on its workers; DOWN=yes gives it back" >&2
+elif [ "${KEEP:-}" != yes ]; then
+    down
+fi
 exit "$ended_with"

@@ -30,6 +30,10 @@ echo "$@" >> "$LOG"
 case "$*" in
 *obedient*) trap 'exit 75' TERM; : > "$LOG.ready"; while :; do sleep 0.05; done ;;
 *failing*) exit 3 ;;
+*mixed*--process=0*) exit 2 ;;
+*mixed*) exit 75 ;;
+*lost*--process=0*) kill -KILL $$ ;;
+*lost*) exit 75 ;;
 *train*) [ "$(grep -c . "$LOG")" -ge 3 ] || exit 75 ;;
 esac
 """
@@ -100,6 +104,13 @@ def test_exit_code_75_starts_the_same_command_again_and_no_other_does(stub, tmp_
     Path(stub["LOG"]).unlink()
     done = launch("local.sh", stub | {"RETRIES": "1"}, ["configs/tiny/sft.py", str(tmp_path / "run")])
     assert done.returncode == 75 and len(calls(stub)) == 2 and "raise RETRIES" in done.stderr
+
+
+def test_a_failure_among_processes_ends_them_and_one_that_is_killed_starts_them_again(stub, tmp_path):
+    done = launch("local.sh", stub | {"PROCESSES": "2"}, ["configs/tiny/sft.py", str(tmp_path / "mixed")])
+    assert done.returncode == 2 and len(calls(stub)) == 2
+    done = launch("local.sh", stub | {"PROCESSES": "2", "RETRIES": "1"}, ["configs/tiny/sft.py", str(tmp_path / "lost")])
+    assert done.returncode == 75 and len(calls(stub)) == 6
 
 
 def test_a_signal_is_passed_on_once_and_nothing_is_started_again(stub, tmp_path):
