@@ -46,6 +46,7 @@ def train(config: ConfigDict, workdir: str) -> None:
     check_installed(tensorboard=config.log.tensorboard, wandb=config.log.wandb)
     run, mesh, rl = RunDirectory(workdir), factory.mesh_of(config), config.kind == "rl"
     check_rows(config, mesh)
+    policy = factory.policy_of(config)  # before threads begin that a missing tokenizer would leave behind
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(mesh))
         stack.enter_context(Liveness(run.path, jax.process_index(), jax.process_count()))
@@ -54,7 +55,6 @@ def train(config: ConfigDict, workdir: str) -> None:
         start = checkpoints.step
         if start:
             check_same_run(config, run.read_config())
-        policy = factory.policy_of(config)
         where = f"resumes at step {start}" if start else "starts"
         say(f"{config.name}: {policy.config.parameters() / 1e6:.2f} M parameters, {config.steps} steps, {where}, in {workdir}")
         if start >= config.steps:
