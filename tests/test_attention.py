@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recoder_jax.models.qwen2_5_vl import attention_splash as splash
+from recoder_jax.models.qwen2_5_vl import attention_tiles as tiles
 from recoder_jax.models.qwen2_5_vl import attention_xla as xla
 from recoder_jax.models.qwen2_5_vl import attention
 from recoder_jax.models.qwen2_5_vl.attention import Past, appended_attention, chosen, packed_attention, vision_attention
@@ -76,12 +77,12 @@ def value_and_gradients(backend, segment, prefix, q, k, v, cotangent):
     return out, gradients
 
 
-@pytest.mark.parametrize('backend', ['xla', 'splash_interpret'])
+@pytest.mark.parametrize('backend', ['xla', 'tiles of xla', 'splash_interpret'])
 @pytest.mark.parametrize('size', [512, 540], ids=['whole blocks', 'filled up'])
 def test_packed_trees_attend_by_the_rule_with_its_gradients(backend, size, monkeypatch):
-    """Two rows of several trees and one without any; blocks of 128 for XLA, so that several of them run."""
-    monkeypatch.setattr(xla, 'LONG', 128)
-    monkeypatch.setattr(xla, 'BLOCK', 128)
+    """Two rows of several trees and one without any."""
+    monkeypatch.setattr(attention, 'WHOLE', 128 if backend == 'tiles of xla' else size)
+    backend = backend.removeprefix('tiles of ')
     segment, prefix = batch([GROUPS, ONE_TREE, []], size)
     q, k, v, cotangent = arrays(3, size)
     out, gradients = value_and_gradients(backend, segment, prefix, q, k, v, cotangent)
@@ -100,15 +101,26 @@ def test_packed_trees_attend_by_the_rule_with_its_gradients(backend, size, monke
         np.testing.assert_allclose(ours, theirs, atol=5e-5)
 
 
-def test_long_rows_go_block_by_block_with_the_result_of_short_ones(monkeypatch):
+def test_tiles_of_bfloat16_are_as_exact_as_whole_rows(monkeypatch):
     segment, prefix = batch([GROUPS], 500)
-    q, k, v, cotangent = arrays(1, 500)
-    whole = value_and_gradients('xla', segment, prefix, q, k, v, cotangent)
-    monkeypatch.setattr(xla, 'LONG', 100)
-    monkeypatch.setattr(xla, 'BLOCK', 96)
-    blocks = value_and_gradients('xla', segment, prefix, q, k, v, cotangent)
-    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(blocks), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
+    exact = arrays(1, 500)
+    rounded = [a.astype(jnp.bfloat16) for a in exact]
+    theirs = value_and_gradients('xla', segment, prefix, *exact)
+    whole = value_and_gradients('xla', segment, prefix, *rounded)
+    monkeypatch.setattr(attention, 'WHOLE', 128)
+    tiled = value_and_gradients('xla', segment, prefix, *rounded)
+    for one, other, right in zip(jax.tree.leaves(tiled), jax.tree.leaves(whole), jax.tree.leaves(theirs), strict=True):
+        assert one.dtype == jnp.bfloat16
+        errors = [float(jnp.abs(a.astype(jnp.float32) - right).mean()) for a in (one, other)]
+        assert errors[0] < 1.1 * errors[1]
+
+
+def test_siblings_cost_no_tiles():
+    """A prefix of 512 tokens and 4 branches of 256: the tiles that run are those of the tree, not of the square."""
+    segment, prefix = batch([[(1, 0, 512), *[(2 + i, 1, 256) for i in range(4)]]], 1536)
+    visible = np.asarray(tiles.tree_mask(jnp.asarray(segment), jnp.asarray(prefix)).visible)[0]
+    triangle = lambda blocks: blocks * (blocks + 1) // 2
+    assert visible.sum() == triangle(4) + 4 * (2 * 4 + triangle(2))
 
 
 @given(st.lists(st.tuples(st.integers(1, 300), st.lists(st.integers(1, 300), max_size=4)), max_size=5))

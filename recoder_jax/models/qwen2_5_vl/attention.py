@@ -18,10 +18,12 @@ import jax
 import jax.numpy as jnp
 
 from recoder_jax.models.qwen2_5_vl import attention_splash as splash
+from recoder_jax.models.qwen2_5_vl import attention_tiles as tiles
 from recoder_jax.models.qwen2_5_vl import attention_xla as xla
 from recoder_jax.sharding import parts
 
 APPENDED = 128  # new tokens whose scores to a cache are held at once
+WHOLE = 512  # packed rows of at most so many tokens go through XLA at once, longer ones tile by tile: from there on it is faster
 
 Attend = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
@@ -82,11 +84,15 @@ def packed_attention(segment: jax.Array, prefix: jax.Array, backend: str) -> Att
     if backend == 'cudnn':
         return functools.partial(library_attention, mask=xla.tree_mask(segment, prefix)[:, None])
     size = segment.shape[1]
-    fill = _filling(size, backend)
-    if backend == 'xla':
+    whole = backend == 'xla' and size <= WHOLE
+    fill = 0 if whole else _filling(size, tiles.SIDE if backend == 'xla' else splash.LANES)
+    ids = [jnp.pad(ids, ((0, 0), (0, fill))) for ids in (segment, prefix)]
+    if whole:
         run = functools.partial(xla.packed, segment=segment, prefix=prefix)
+    elif backend == 'xla':
+        run = functools.partial(tiles.packed, mask=tiles.tree_mask(*ids))
     else:
-        mask = splash.tree_mask(*(jnp.pad(ids, ((0, 0), (0, fill))) for ids in (segment, prefix)), devices=parts('sequence'))
+        mask = splash.tree_mask(*ids, devices=parts('sequence'))
         run = functools.partial(splash.packed, mask=mask, interpret=backend == 'splash_interpret')
 
     def attend(q, k, v):
@@ -115,7 +121,7 @@ def vision_attention(valid: jax.Array, backend: str) -> Attend:
         return lambda q, k, v: library_attention(
             q.reshape(i * w, t, -1, 1, q.shape[-1]), *(a.reshape(i * w, *a.shape[2:]) for a in (k, v)), mask=mask
         ).reshape(q.shape)
-    fill = _filling(t, backend)
+    fill = 0 if backend == 'xla' else _filling(t, splash.LANES)
     if backend == 'xla':
         run = functools.partial(xla.among_valid, valid=valid)
     else:
@@ -148,9 +154,9 @@ def chosen(backend: str) -> str:
     return {'tpu': 'splash', 'gpu': 'cudnn', 'cuda': 'cudnn'}.get(platform, 'xla')
 
 
-def _filling(size: int, backend: str) -> int:
-    """Tokens to add to a row of `size` so that the backend takes it: splash splits the row of every device into blocks of 128."""
-    return 0 if backend == 'xla' else -size % (splash.LANES * parts('sequence'))
+def _filling(size: int, side: int) -> int:
+    """Tokens to add to a row of `size` so that the row of every device splits into blocks of `side`."""
+    return -size % (side * parts('sequence'))
 
 
 def appended_attention(q: jax.Array, k: jax.Array, v: jax.Array, past: Past, valid: jax.Array) -> jax.Array:

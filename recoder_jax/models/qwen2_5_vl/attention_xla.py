@@ -1,4 +1,4 @@
-"""Attention in plain XLA: softmax over whole rows of scores, for all queries at once or block of queries by block.
+"""Attention in plain XLA: softmax over whole rows of scores. Long packed rows have tiles instead (`attention_tiles`).
 
 Axes: B rows, N heads (or key/value heads), K key/value heads, R query heads per key/value head, S queries, T keys, H head size.
 Scores and softmax are float32; weights are cast to the dtype of the values. A query that sees no key (padding) gets the mean of all
@@ -7,13 +7,11 @@ values: finite, and nothing reads it.
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import jax.numpy as jnp
 
 HIDDEN = -1e30  # score of a hidden key: finite, so that a fully hidden row has a finite softmax and gradient
-LONG = 1024  # longer rows go block by block: their scores, all at once, would be the largest arrays of a step
+LONG = 1024  # images of more slots go block by block: their scores, all at once, would be the largest arrays of a step
 BLOCK = 512  # queries of a block
 
 
@@ -48,47 +46,25 @@ def tree_mask(segment: jax.Array, prefix: jax.Array, start: int | jax.Array = 0,
 
 
 def packed(q: jax.Array, k: jax.Array, v: jax.Array, segment: jax.Array, prefix: jax.Array) -> jax.Array:
-    """Attention inside packed rows by `tree_mask`. q [B, K, R, S, H]; k, v [B, K, S, H]; segment, prefix [B, S] -> [B, K, R, S, H]."""
-    size = q.shape[3]
-    block = size if size <= LONG else BLOCK
-    # padded queries are of no segment and come last: they are nobody's keys
-    fill = -size % block
-    segment_q, prefix_q = (jnp.pad(ids, ((0, 0), (0, fill))) for ids in (segment, prefix))
+    """Attention inside packed rows by `tree_mask`. q [B, K, R, S, H]; k, v [B, K, S, H]; segment, prefix [B, S] -> [B, K, R, S, H].
 
-    def one(q, start):
-        mask = tree_mask(segment_q, prefix_q, start, block)[:, :, :size]
-        return _grouped(q, k, v, mask)
-
-    return _by_block(one, q, block, fill)
-
-
-def among_valid(q: jax.Array, k: jax.Array, v: jax.Array, valid: jax.Array) -> jax.Array:
-    """Attention of every query to the valid keys. q, k, v [B, N, S, H]; valid bool [B, S] -> [B, N, S, H]."""
-    size = q.shape[2]
-    block = size if size <= LONG else BLOCK
-    hidden = jnp.where(valid, 0.0, HIDDEN)[:, None, None, :]
-    return _by_block(lambda q, start: attend(q, k, v, hidden), q, block, -size % block)
-
-
-def _grouped(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Array:
-    """q [B, K, R, S, H]; k, v [B, K, T, H]; mask [B, S, T] -> [B, K, R, S, H]; the query heads of a key head stand in one matrix."""
+    The query heads of a key head stand in one matrix.
+    """
     b, n, r, s, h = q.shape
-    hidden = jnp.tile(jnp.where(mask, 0.0, HIDDEN), (1, r, 1))[:, None]
+    hidden = jnp.tile(jnp.where(tree_mask(segment, prefix), 0.0, HIDDEN), (1, r, 1))[:, None]
     return attend(q.reshape(b, n, r * s, h), k, v, hidden).reshape(q.shape)
 
 
-def _by_block(one, q: jax.Array, block: int, fill: int) -> jax.Array:
-    """`one(queries, first query)` for blocks of the second to last axis of q, whose scores are made again in the backward pass."""
-    size = q.shape[-2]
-    if block == size:
-        return one(q, 0)
-    q = jnp.pad(q, ((0, 0),) * (q.ndim - 2) + ((0, fill), (0, 0)))
-    blocks = jnp.moveaxis(q.reshape(*q.shape[:-2], -1, block, q.shape[-1]), -3, 0)  # [S / block, ..., block, H]
-    starts = jnp.arange(len(blocks)) * block
-    out = jax.lax.map(functools.partial(_unpack, jax.checkpoint(one, prevent_cse=False)), (blocks, starts))
-    out = jnp.moveaxis(out, 0, -3)
-    return out.reshape(*out.shape[:-3], -1, out.shape[-1])[..., :size, :]
+def among_valid(q: jax.Array, k: jax.Array, v: jax.Array, valid: jax.Array) -> jax.Array:
+    """Attention of every query to the valid keys. q, k, v [B, N, S, H]; valid bool [B, S] -> [B, N, S, H].
 
-
-def _unpack(function, arguments):
-    return function(*arguments)
+    Long rows go block of queries by block, and the scores of a block are made again in the backward pass.
+    """
+    b, n, size, h = q.shape
+    hidden = jnp.where(valid, 0.0, HIDDEN)[:, None, None, :]
+    if size <= LONG:
+        return attend(q, k, v, hidden)
+    blocks = jnp.pad(q, ((0, 0), (0, 0), (0, -size % BLOCK), (0, 0))).reshape(b, n, -1, BLOCK, h)
+    one = jax.checkpoint(lambda block: attend(block, k, v, hidden), prevent_cse=False)
+    out = jax.lax.map(one, jnp.moveaxis(blocks, 2, 0))  # [S / block, B, N, block, H]
+    return jnp.moveaxis(out, 0, 2).reshape(b, n, -1, h)[:, :, :size]
