@@ -5,6 +5,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 import ml_collections
@@ -23,7 +24,7 @@ from recoder_jax.models.observers import Observer
 from recoder_jax.models.qwen2_5_vl.config import Config, preset
 from recoder_jax.models.qwen2_5_vl.model import abstract_model, create
 from recoder_jax.models.store import load_config, load_params, load_policy
-from recoder_jax.rewards.judge import Judge, JudgeOptions
+from recoder_jax.rewards.judge_options import JudgeOptions
 from recoder_jax.rewards.mixture import Mixture, Ramp
 from recoder_jax.rewards.textual import TextualOptions
 from recoder_jax.rewards.visual import Visual, VisualOptions
@@ -32,6 +33,9 @@ from recoder_jax.rollout.policy_judge import PolicyJudge, PolicyJudgeOptions
 from recoder_jax.sampling.functions import Sampler
 from recoder_jax.sampling.layout import Buckets
 from recoder_jax.sharding import make_mesh, own_mesh, shardings
+
+if TYPE_CHECKING:
+    from recoder_jax.rewards.judge import Judge  # imports openai, a fourth of the time that imports take
 
 OWN_SIZES = ("tiny", "100m")  # presets of ours, which have an output for each id of their tokenizer
 
@@ -170,13 +174,15 @@ def sandbox_of(config: ml_collections.ConfigDict) -> Sandbox:
     return Sandbox(sandbox.workers, limits, isolation=sandbox.isolation, replay=sandbox.replay, language=config.data.language)
 
 
-def judge_of(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> contextlib.AbstractContextManager[Judge | PolicyJudge | None]:
+def judge_of(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> contextlib.AbstractContextManager["Judge | PolicyJudge | None"]:
     """The judge, behind a server or in this process, or nothing where it has no weight."""
     if config.reward.beta == 0 and config.reward.ramp_beta == 0:
         return contextlib.nullcontext()
     judge = config.judge
     if judge.policy:
         return policy_judge_of(config, mesh)
+    from recoder_jax.rewards.judge import Judge
+
     return Judge(JudgeOptions(
         base_url=judge.base_url, model=judge.model, key_variable=judge.key_variable, seconds=judge.seconds,
         queue_seconds=judge.queue_seconds, attempt_seconds=judge.attempt_seconds, attempts=judge.attempts, first_pause=judge.first_pause,
@@ -217,7 +223,7 @@ def visual_of(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> con
     return Visual(observer, options)
 
 
-def mixture_of(config: ml_collections.ConfigDict, judge: Judge | PolicyJudge | None, visual: Visual | None = None) -> Mixture:
+def mixture_of(config: ml_collections.ConfigDict, judge: "Judge | PolicyJudge | None", visual: Visual | None = None) -> Mixture:
     """The reward that a config describes."""
     reward = config.reward
     inner = TextualOptions(

@@ -20,10 +20,10 @@ import numpy as np
 import openai
 
 from recoder_jax.rewards.images import check_image, one_colour
-from recoder_jax.rewards.judge_asking import AGAIN_TEMPERATURE, Asker, Images
+from recoder_jax.rewards.judge_asking import Asker, Images
 from recoder_jax.rewards.judge_cache import JudgeCache, cache_key
 from recoder_jax.rewards.judge_options import JudgeOptions, addresses
-from recoder_jax.rewards.judge_prompt import ITEMS, REPLY_FORMAT, TEXT, TOTAL, encoded, parse_reply, presentable
+from recoder_jax.rewards.judge_prompt import AGAIN_TEMPERATURE, ITEMS, REPLY_FORMAT, TEXT, TOTAL, encoded, parse_reply, presentable
 from recoder_jax.rewards.judge_servers import Server, Servers
 from recoder_jax.rewards.judgement import FailureKind, Judgement, failed
 

@@ -19,11 +19,10 @@ from dataclasses import dataclass, field
 import openai
 
 from recoder_jax.rewards.judge_options import JudgeOptions
-from recoder_jax.rewards.judge_prompt import ITEMS, REPLY_FORMAT, TOTAL, parse_reply, question
+from recoder_jax.rewards.judge_prompt import AGAIN_TEMPERATURE, ITEMS, REPLY_FORMAT, TOTAL, parse_reply, question
 from recoder_jax.rewards.judge_servers import NoServer, Server, Servers
 from recoder_jax.rewards.judgement import FailureKind, Judgement, failed
 
-AGAIN_TEMPERATURE = 0.3        # after an unusable reply: greedy, the same reply would come again
 _REPLY_BYTES = 1_000_000       # a body that is longer is no reply of six numbers
 _LONGEST_PAUSE = 30.0          # seconds between two attempts
 _NO_SCHEMA = (400, 415, 422, 501)       # how servers refuse a reply format they do not have

@@ -14,6 +14,7 @@ from recoder_jax.rewards.images import bounded
 
 LEAST_SIDE = 28       # Qwen2.5-VL refuses images with a side below a patch of 28 pixels,
 MOST_ASPECT = 100     # and refuses those more than 200 times as long as wide
+AGAIN_TEMPERATURE = 0.3   # of a question that is asked again after an unusable reply: greedy, the same would come again
 
 
 @dataclass(frozen=True)

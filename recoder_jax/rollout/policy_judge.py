@@ -18,9 +18,8 @@ import numpy as np
 from recoder_jax.dialogue.encoder import Encoder, Tokens
 from recoder_jax.dialogue.turns import Message
 from recoder_jax.rewards.images import check_image, one_colour
-from recoder_jax.rewards.judge_asking import AGAIN_TEMPERATURE
 from recoder_jax.rewards.judge_cache import JudgeCache, cache_key
-from recoder_jax.rewards.judge_prompt import ITEMS, TEXT, TOTAL, encoded, parse_reply, presentable
+from recoder_jax.rewards.judge_prompt import AGAIN_TEMPERATURE, ITEMS, TEXT, TOTAL, encoded, parse_reply, presentable
 from recoder_jax.rewards.judgement import FailureKind, Judgement, failed
 from recoder_jax.sampling.drawing import Controls
 from recoder_jax.sampling.engine import Engine, Said
