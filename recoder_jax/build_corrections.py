@@ -32,7 +32,6 @@ from recoder_jax.data.building import Request, Tally, build, find_standing
 from recoder_jax.data.sources import open_charts
 from recoder_jax.data.world_sets import MIN_GAIN
 from recoder_jax.doors import AGAIN, Ended, door
-from recoder_jax.evaluate import check_elements, foreign_config, policy_mark, server_options
 from recoder_jax.evaluation.correcting import Pair, correction_records, sample_record
 from recoder_jax.evaluation.page import write_dialogues
 from recoder_jax.evaluation.remote import Journal, Rules, Spoken, Unplayed, mark_of, play_remote
@@ -40,6 +39,7 @@ from recoder_jax.learning.checkpoint import run_of, step_of
 from recoder_jax.rewards.judgement import FailureKind
 from recoder_jax.rollout.play import Plan
 from recoder_jax.runs.directory import RunDirectory
+from recoder_jax.subjects import check_elements, foreign_config, policy_mark, server_options
 
 JOURNAL, SAMPLES = 'dialogues.jsonl', 12
 BLOCK = 256  # charts whose dialogues are held at once

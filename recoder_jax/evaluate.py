@@ -12,25 +12,20 @@
 import argparse
 import contextlib
 import dataclasses
-import hashlib
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from recoder_jax import factory
-from recoder_jax.charts.chart import Chart
 from recoder_jax.charts.goldens import Goldens
 from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.configuration import fingerprint, load
-from recoder_jax.data.sources import open_charts
 from recoder_jax.doors import AGAIN, Ended, door
-from recoder_jax.evaluation.asking import ServerOptions
-from recoder_jax.evaluation.benchmark import play_benchmark
+from recoder_jax.evaluation.blocks import BLOCK, Scored, score_blocks
 from recoder_jax.evaluation.card import reference_card
 from recoder_jax.evaluation.foreign import groups_of
 from recoder_jax.evaluation.golden import golden_turns, report, shortfalls
@@ -42,25 +37,15 @@ from recoder_jax.evaluation.writing import full_evaluation, write_evaluation, wr
 from recoder_jax.languages.language import find
 from recoder_jax.learning.checkpoint import run_of, step_of
 from recoder_jax.rewards.mixture import Mixture
-from recoder_jax.rollout.play import Plan
+from recoder_jax.rollout.measure import dialogue_records
+from recoder_jax.rollout.play import Place, Plan
 from recoder_jax.rollout.trajectory import Group
 from recoder_jax.runs.directory import RunDirectory
-from recoder_jax.runs.records import ChartResult
-from recoder_jax.validation import validate_language
+from recoder_jax.subjects import Subject, charts_of, check_elements, evaluation_directory, foreign_config, meet, policy_mark, server_options
 
 JOURNAL = "dialogues.jsonl"
 MOST_TURNS = 8
 DIFFERENT = 1  # exit code of a replay whose scores differ
-
-
-@dataclasses.dataclass(frozen=True)
-class Subject:
-    """What is evaluated, and into which run. label: on the reference card. mark: changes with whatever may change the numbers."""
-
-    name: str
-    label: str
-    mark: str
-    run: RunDirectory
 
 
 def evaluate(config: ConfigDict, options: argparse.Namespace) -> None:
@@ -94,24 +79,6 @@ def evaluate_directory(config: ConfigDict, options: argparse.Namespace) -> None:
         play_policy(config, subject, options.policy)
 
 
-def policy_mark(path: str) -> str:
-    """Changes with the policy: config and step of a run; names, sizes and dates of the files of another directory."""
-    if factory.is_foreign(path):
-        files = sorted((str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns) for file in Path(path).rglob("*") if file.is_file())
-        return hashlib.sha256(repr(files).encode()).hexdigest()[:12]
-    return f"{hashlib.sha256(Path(run_of(path), 'config.json').read_bytes()).hexdigest()[:8]}-{step_of(path)}"
-
-
-def foreign_config(config: ConfigDict) -> ConfigDict:
-    """The config with the image bound of a policy that no run of ours trained."""
-    config = config.copy_and_resolve_references().unlock()
-    config.image.max_pixels = config.evaluation.max_pixels
-    tokens = config.image.max_pixels // 28**2 * (2 if config.rollout.difference else 1)
-    if tokens >= config.rollout.feedback_tokens:
-        raise ValueError(f"a render of evaluation.max_pixels takes {tokens} tokens and rollout.feedback_tokens is {config.rollout.feedback_tokens}; raise it or lower evaluation.max_pixels")
-    return config.lock()
-
-
 def play_policy(config: ConfigDict, subject: Subject, path: str) -> None:
     """Play a policy with the training engine."""
     options, mesh, charts = config.evaluation, factory.mesh_of(config), charts_of(config)
@@ -129,8 +96,13 @@ def play_policy(config: ConfigDict, subject: Subject, path: str) -> None:
         slots = dataclasses.replace(factory.slots_of(config), places=options.batch)
         player = factory.player_of(policy, sandbox, reward, mesh, goldens, slots, config.batch.least_windows, config.data.language)
         params = player.sampler.load(params)
-        groups = play_benchmark(player, params, charts, plan, config.seed, f"{subject.name}, evaluation")
-        finish(config, subject, groups, goldens, sandbox)
+
+        def score(numbers: range, done: Callable[[], None]) -> Scored:
+            place = Place(numbers, options.charts, min(BLOCK, options.charts))
+            groups, _ = player.play(params, [charts[number] for number in numbers], plan, config.seed, 0, done=done, place=place)
+            return scored(config, subject, groups, goldens, sandbox)
+
+        finish(config, subject, score_blocks(subject.run, subject.mark, options.charts, score, f"{subject.name}, evaluation"))
 
 
 def evaluate_server(config: ConfigDict, options: argparse.Namespace) -> None:
@@ -141,22 +113,29 @@ def evaluate_server(config: ConfigDict, options: argparse.Namespace) -> None:
     subject = Subject(options.name or options.model, f"{options.model} at a server", f"{fingerprint(config)}-{mark_of(server, rules)}", evaluation_directory(options.workdir))
     if stands(subject):
         return
-    charts, goldens = charts_of(config), factory.goldens_of(config)
+    charts, goldens, unplayed = charts_of(config), factory.goldens_of(config), []
     subject.run.write_config(config.to_dict())
     with contextlib.ExitStack() as stack:
         sandbox = stack.enter_context(factory.sandbox_of(config))
         judge = stack.enter_context(factory.judge_of(config, factory.one_device() if config.judge.policy else None))
         visual = stack.enter_context(factory.visual_of(config, factory.one_device()))
         reward, journal = factory.mixture_of(config, judge, visual), Journal(subject.run.path / JOURNAL, mark_of(server, rules))
-        with tqdm(total=len(charts), desc=f"{subject.name}, evaluation", unit="chart", mininterval=1.0) as progress:
-            spoken, unplayed = play_remote(server, charts, rules, sandbox, journal, progress.update)
-        if unplayed:
-            kinds = ", ".join(f"{kind} {count}" for kind, count in Counter(each.kind.value for each in unplayed).most_common())
-            raise Ended(f"{len(unplayed)} of {len(charts)} dialogues could not be played ({kinds}; {unplayed[0].chart}: {unplayed[0].sentence}); "
-                        "run the same command again to ask only for those", AGAIN)
-        meet(goldens, charts, sandbox)
-        groups = groups_of(charts, spoken, reward, goldens.__getitem__, rules.language)
-        finish(config, subject, groups, goldens, sandbox)
+
+        def score(numbers: range, done: Callable[[], None]) -> Scored | None:
+            block = [charts[number] for number in numbers]
+            spoken, failed = play_remote(server, block, rules, sandbox, journal, done)
+            unplayed.extend(failed)
+            if failed:
+                return None
+            meet(goldens, block, sandbox)
+            return scored(config, subject, groups_of(block, spoken, reward, goldens.__getitem__, rules.language), goldens, sandbox)
+
+        whole = score_blocks(subject.run, subject.mark, config.evaluation.charts, score, f"{subject.name}, evaluation")
+    if unplayed:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in Counter(each.kind.value for each in unplayed).most_common())
+        raise Ended(f"{len(unplayed)} of {config.evaluation.charts} dialogues could not be played ({kinds}; {unplayed[0].chart}: {unplayed[0].sentence}); "
+                    "run the same command again to ask only for those", AGAIN)
+    finish(config, subject, whole)
 
 
 def evaluate_golden(config: ConfigDict, options: argparse.Namespace) -> None:
@@ -165,55 +144,27 @@ def evaluate_golden(config: ConfigDict, options: argparse.Namespace) -> None:
     subject = Subject(options.name or "golden programs", "golden programs", f"{fingerprint(config)}-golden", evaluation_directory(options.workdir))
     if stands(subject):
         return
-    charts, goldens = charts_of(config), factory.goldens_of(config)
+    charts, goldens, found = charts_of(config), factory.goldens_of(config), []
     subject.run.write_config(config.to_dict())
     with factory.sandbox_of(config) as sandbox:
-        meet(goldens, charts, sandbox)
-        groups = groups_of(charts, golden_turns(charts, sandbox), Mixture(alpha=0.9, beta=0.0), goldens.__getitem__)
-        results = finish(config, subject, groups, goldens, sandbox)
+
+        def score(numbers: range, done: Callable[[], None]) -> Scored:
+            block = [charts[number] for number in numbers]
+            meet(goldens, block, sandbox)
+            groups = groups_of(block, golden_turns(block, sandbox), Mixture(alpha=0.9, beta=0.0), goldens.__getitem__)
+            for _ in numbers:
+                done()
+            return scored(config, subject, groups, goldens, sandbox)
+
+        whole = score_blocks(subject.run, subject.mark, config.evaluation.charts, score, f"{subject.name}, evaluation")
+        for number, result in enumerate(whole.results):
+            meet(goldens, [charts[number]], sandbox)  # of a block that stood, what failed is not known
+            found += shortfalls([result], goldens.__getitem__, [charts[number]])
+    finish(config, subject, whole)
     page = Path(options.workdir, "golden.md")
-    text = report(shortfalls(results, goldens.__getitem__, charts), len(charts))
+    text = report(found, config.evaluation.charts)
     page.write_text(text, encoding="utf-8")
     print(f"{text.partition(chr(10))[0]} {page}", flush=True)
-
-
-def server_options(config: ConfigDict, base_url: str, model: str) -> ServerOptions:
-    options = config.evaluation
-    return ServerOptions(
-        base_url=base_url, model=model, temperature=options.temperature, response_tokens=config.rollout.response_tokens,
-        key_variable=options.key_variable, seconds=options.seconds, attempts=options.attempts, concurrency=options.concurrency,
-        requests_per_minute=options.requests_per_minute, max_pixels=options.max_pixels,
-    )  # fmt: skip
-
-
-def check_elements(config: ConfigDict, what: str) -> None:
-    """Raises ValueError where programs have no elements to compare."""
-    if not find(config.data.language).elements:
-        raise ValueError(f"{what} compares elements, which programs in {config.data.language} do not have; set data.language to python")
-
-
-def charts_of(config: ConfigDict) -> list[Chart]:
-    """The first charts of the split."""
-    options = config.evaluation
-    validate_language(config)
-    charts = open_charts(config.data.dir, options.data, options.split, language=config.data.language)
-    if options.charts > len(charts):
-        raise ValueError(f"evaluation.charts is {options.charts} but the split holds {len(charts)}; prepare more or ask for fewer")
-    return [charts[index] for index in range(options.charts)]
-
-
-def meet(goldens: Goldens, charts: Sequence[Chart], sandbox: Sandbox) -> None:
-    """Execute the golden programs that are not known."""
-    unknown = [program for program in dict.fromkeys(chart.program for chart in charts) if program not in goldens]
-    for program, execution in zip(unknown, sandbox.execute_all(unknown), strict=True):
-        goldens[program] = execution
-
-
-def evaluation_directory(path: str) -> RunDirectory:
-    """A directory for an evaluation alone. ValueError for the directory of a training run."""
-    if Path(path, "checkpoints").exists() or Path(path, "metrics.jsonl").exists():
-        raise ValueError(f"--workdir {path} holds a training run; give a directory of its own to what is evaluated here")
-    return RunDirectory(path)
 
 
 def stands(subject: Subject) -> bool:
@@ -225,19 +176,23 @@ def stands(subject: Subject) -> bool:
     return True
 
 
-def finish(config: ConfigDict, subject: Subject, groups: Sequence[Group], goldens: Goldens, sandbox: Sandbox) -> Sequence[ChartResult]:
-    """Score, write and print; the results of the charts."""
+def scored(config: ConfigDict, subject: Subject, groups: Sequence[Group], goldens: Goldens, sandbox: Sandbox) -> Scored:
+    """Scores and dialogues of some charts, whose renders go into the run."""
+    results = chart_results(groups, goldens.__getitem__, sandbox, find(config.data.language).elements)
+    return Scored(tuple(results), tuple(dialogue_records(groups, None, 0, subject.run.store_render)))
+
+
+def finish(config: ConfigDict, subject: Subject, whole: Scored) -> None:
+    """Write and print what all charts gave."""
     options = config.evaluation
     benchmark = f"{options.data}, {options.split}, {options.charts} charts"
     judge = "" if config.reward.beta == 0 or subject.label == "golden programs" else config.judge.policy and Path(config.judge.policy).name or config.judge.model
     card = reference_card(subject.label, subject.mark, {"seed": config.seed}, judge)
-    elements = find(config.data.language).elements
-    results = chart_results(groups, goldens.__getitem__, sandbox, elements)
-    evaluation = full_evaluation(results, subject.name, benchmark, card, "elements" if elements else "pictures")
-    write_evaluation(subject.run, evaluation, groups)
+    compared = "elements" if find(config.data.language).elements else "pictures"
+    evaluation = full_evaluation(whole.results, subject.name, benchmark, card, compared)
+    write_evaluation(subject.run, evaluation, whole.records)
     print(results_table([evaluation], turns=sorted({1, len(evaluation.turns)}), intervals=True), flush=True)
     print(f"{subject.run.path}: evaluation.json, evaluation.html, tables.md, tables.csv, tables.json, tables.tex", flush=True)
-    return results
 
 
 def score_again(config: ConfigDict, workdir: str) -> None:

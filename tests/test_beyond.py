@@ -11,6 +11,7 @@ from recoder_jax import correct, evaluate, factory, train
 from recoder_jax.configuration import load
 from recoder_jax.models.qwen2_5_vl.config import preset
 from recoder_jax.rollout.lessons import SupervisedLessons
+from recoder_jax.rollout.play import Player
 from recoder_jax.runs.directory import RunDirectory
 
 SMALL = ["--config.batch.rows=4", "--config.sandbox.workers=1", "--config.model.unroll=1", "--config.steps=2"]
@@ -78,12 +79,13 @@ def test_differences_reach_corrections_rollouts_evaluation_and_the_door(world, t
     trained("difference_feedback.py", first, world, [*SMALL, "--config.batch.size=4", "--config.data.mixed_with=chart_world:train[:8]"])
     trained("difference_feedback.py:rl", second, world, [*SMALL_RL, "--config.batch.row_tokens=800", f"--config.init={first}"])
 
-    def noted(player, params, charts, plan, *others):
+    def noted(player, params, charts, plan, *others, **more):
         raise ValueError(f"asked for {plan.difference}, {plan.feedback_tokens}")
 
-    monkeypatch.setattr(evaluate, "play_benchmark", noted)
     small = ["--config.evaluation.charts=2", "--config.sandbox.workers=1"]
-    assert evaluate.main(["--config=configs/tiny/evaluate.py", f"--workdir={second}", f"--config.data.dir={world}", *small]) == 2
+    with monkeypatch.context() as patched:
+        patched.setattr(Player, "play", noted)
+        assert evaluate.main(["--config=configs/tiny/evaluate.py", f"--workdir={second}", f"--config.data.dir={world}", *small]) == 2
     assert "asked for True, 208" in capsys.readouterr().err
     shutil.copy(next((second / "renders").glob("*.png")), tmp_path / "chart.png")
     door = [f"--checkpoint={second}", f"--image={tmp_path / 'chart.png'}", f"--out={tmp_path / 'out'}", "--turns=2"]

@@ -12,7 +12,9 @@ from recoder_jax.charts.chart import Chart
 from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.data.sources import open_charts
 from recoder_jax.dialogue.response import write_response
+from recoder_jax.evaluation import blocks
 from recoder_jax.evaluation.asking import ServerOptions, WrongServer
+from recoder_jax.evaluation.blocks import Scored, score_blocks
 from recoder_jax.evaluation.foreign import groups_of
 from recoder_jax.evaluation.golden import golden_turns, report, shortfalls
 from recoder_jax.evaluation.metrics import bootstrap_interval, bootstrap_intervals
@@ -122,6 +124,38 @@ def test_replay_gives_the_same_scores_or_names_what_differs(evaluated, world, sa
     caught = capsys.readouterr()
     assert 'turn 1: low_level was 0.5, now it is 1.0' in caught.out and 'matplotlib was 3.0, now it is' in caught.err
     file.write_text(before)
+
+
+def test_an_evaluation_that_was_stopped_goes_on_with_the_block_it_was_in(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(blocks, 'BLOCK', 2)
+    whole, broken, scored = tmp_path / 'whole', tmp_path / 'broken', []
+
+    def noted(groups, *others):
+        scored.append([group.chart.id for group in groups])
+        if len(scored) == 4:
+            raise ValueError('stopped')
+        return chart_results(groups, *others)
+
+    monkeypatch.setattr(evaluate, 'chart_results', noted)
+    assert door(world, whole, '--golden') == 0 and not (whole / 'blocks').exists()
+    assert door(world, broken, '--golden') == 2 and [file.name for file in (broken / 'blocks').iterdir()] == ['0000.json']
+    assert door(world, broken, '--golden') == 0 and scored[2] == scored[0] and scored[3] == scored[4] == scored[1]
+    one, other = (RunDirectory.existing(run) for run in (whole, broken))
+    assert one.read_evaluation().results == other.read_evaluation().results and one.read_rollouts(0) == other.read_rollouts(0)
+    assert (whole / 'golden.md').read_text() == (broken / 'golden.md').read_text()
+
+
+def test_blocks_of_another_evaluation_and_damaged_ones_are_scored_again(tmp_path):
+    run, asked = RunDirectory(tmp_path), []
+    def score(numbers, done):
+        asked.append(len(numbers))
+        return Scored((result('a', [True], [1.0]),) * len(numbers), ())
+    assert len(score_blocks(run, 'one', 3, score, '').results) == 3
+    assert len(score_blocks(run, 'one', 3, score, '').results) == 3 and asked == [3]
+    score_blocks(run, 'other', 3, score, '')
+    (tmp_path / 'blocks' / '0000.json').write_text('{"mark": "other", "results"')
+    score_blocks(run, 'other', 3, score, '')
+    assert asked == [3, 3, 3] and score_blocks(run, 'one', 3, lambda numbers, done: None, '') is None
 
 
 def test_dialogues_that_fail_are_named_and_the_same_command_asks_only_for_them(world, tmp_path, capsys):

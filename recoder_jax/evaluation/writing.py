@@ -12,10 +12,8 @@ from recoder_jax.evaluation.metrics import evaluation_of
 from recoder_jax.evaluation.page import write_evaluation_page
 from recoder_jax.evaluation.papers import breakdowns, paper_scores
 from recoder_jax.evaluation.tables import WRITERS, paper_tables
-from recoder_jax.rollout.measure import dialogue_records
-from recoder_jax.rollout.trajectory import Group
 from recoder_jax.runs.directory import RunDirectory
-from recoder_jax.runs.records import ChartResult, Evaluation
+from recoder_jax.runs.records import ChartResult, DialogueRecord, Evaluation
 from recoder_jax.runs.scorecards import ReferenceCard
 
 
@@ -25,13 +23,14 @@ def full_evaluation(results: Sequence[ChartResult], name: str, benchmark: str, c
     return replace(plain, papers=paper_scores(results), breakdowns=breakdowns(results), card=card)
 
 
-def write_evaluation(run: RunDirectory, evaluation: Evaluation, groups: Sequence[Group]) -> None:
-    """All files; evaluation.json comes last, so that where it stands the others do."""
-    records, tables = dialogue_records(groups, None, 0, run.store_render), paper_tables([evaluation])
+def write_evaluation(run: RunDirectory, evaluation: Evaluation, records: Sequence[DialogueRecord]) -> None:
+    """All files; evaluation.json comes last, so that where it stands the others do, and the blocks it was made of go."""
+    tables = paper_tables([evaluation])
     run.write_rollouts(0, records)
     write_tables(run.path, [evaluation])
     write_evaluation_page(run.path / 'evaluation.html', evaluation, tables, records, run.renders, same_program)
     run.write_evaluation(evaluation)
+    run.remove_blocks()
 
 
 def write_tables(directory: str | os.PathLike, evaluations: Sequence[Evaluation], say: Callable[[str], None] = lambda _: None) -> None:

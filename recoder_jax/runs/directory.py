@@ -7,7 +7,7 @@
     RUN/timelines/step_000003.json   when device and host worked in step 3: intervals in seconds by what was done
     RUN/renders/<hash16>.png      every image once, named by its pixels
     RUN/faults/step_000003.npz    the batch of a step that was not finite, and its charts in step_000003.json
-    RUN/evaluation.json           the last evaluation
+    RUN/evaluation.json           the last evaluation; RUN/blocks/ holds parts of one that is under way
     RUN/checkpoints/, RUN/report.html   written by others
 
 Files are replaced atomically, metrics.jsonl and alarms.jsonl grow by whole lines. After a resume from step s, `rewind(s)` takes back
@@ -22,6 +22,7 @@ import json
 import os
 from pathlib import Path
 import re
+import shutil
 import threading
 
 import numpy as np
@@ -94,6 +95,21 @@ class RunDirectory:
         """None when the run was not evaluated."""
         path = self.path / 'evaluation.json'
         return Evaluation.from_json(_read_document(path)) if path.exists() else None
+
+    def write_block(self, number: int, block: dict) -> None:
+        """A part of an evaluation that is under way."""
+        (self.path / 'blocks').mkdir(exist_ok=True)
+        _write_atomically(self.path / 'blocks' / f'{number:04d}.json', _json_document(block, 'a block of an evaluation'))
+
+    def read_block(self, number: int) -> dict | None:
+        """None when it is not there or damaged."""
+        try:
+            return _read_document(self.path / 'blocks' / f'{number:04d}.json')
+        except (OSError, ValueError):
+            return None
+
+    def remove_blocks(self) -> None:
+        shutil.rmtree(self.path / 'blocks', ignore_errors=True)
 
     # ------------------------------------------------------------------ metrics
 

@@ -155,6 +155,12 @@ class ChartResult:
     visible: tuple[bool, ...] = ()
     text_match: tuple[float | None, ...] = ()
 
+    @classmethod
+    def from_json(cls, row: dict) -> 'ChartResult':
+        """Raises KeyError or TypeError when a field is missing or unknown."""
+        modes = {name: tuple(ModeScore(**score) for score in row.get(name, ())) for name in ('code_pass', 'no_filter')}
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()} | modes)
+
 
 @dataclass(frozen=True)
 class TurnScores:
@@ -245,7 +251,7 @@ class Evaluation:
             return cls(**{**data,
                           'turns': tuple(_turn_scores(row) for row in data['turns']),
                           'corrections': tuple(_correction_scores(row) for row in data['corrections']),
-                          'results': tuple(_chart_result(row) for row in data['results']),
+                          'results': tuple(map(ChartResult.from_json, data['results'])),
                           'papers': tuple(map(PaperScores.from_json, data.get('papers', ()))),
                           'breakdowns': tuple(map(Breakdown.from_json, data.get('breakdowns', ()))),
                           'card': ReferenceCard(**data['card']) if data.get('card') else None})
@@ -260,11 +266,6 @@ def _turn_scores(row: dict) -> TurnScores:
 def _correction_scores(row: dict) -> CorrectionScores:
     plain = ('turn', 'charts')
     return CorrectionScores(**{name: value if name in plain else Interval(**value) for name, value in row.items()})
-
-
-def _chart_result(row: dict) -> ChartResult:
-    modes = {name: tuple(ModeScore(**score) for score in row.get(name, ())) for name in ('code_pass', 'no_filter')}
-    return ChartResult(**{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()} | modes)
 
 
 def encode_numbers(value):
