@@ -22,7 +22,7 @@ from recoder_jax.stopping import StopRequest
 SMALL = [
     "--config.batch.size=4", "--config.batch.rows=4", "--config.checkpoint.every=2", "--config.sandbox.workers=1", "--config.model.unroll=1",
 ]
-SFT_STEPS = 8
+SFT_STEPS, RL_STEPS = 8, 4
 SMALL_RL = [
     *SMALL[:1], "--config.batch.rows=1", *SMALL[2:], "--config.rollout.charts=4", "--config.rollout.group=2", "--config.rollout.response_tokens=24",
     "--config.batch.row_tokens=800", "--config.log.rollouts_every=1",
@@ -83,16 +83,22 @@ def whole_sft(world, environment, tmp_path_factory) -> Path:
     return run
 
 
+@pytest.fixture(scope="module")
+def whole_rl(world, environment, tmp_path_factory) -> Path:
+    """A run of RL that was never stopped."""
+    run = tmp_path_factory.mktemp("whole") / "rl"
+    run_to_end(command("stage1_shared_first_turn", run, world, [*SMALL_RL, f"--config.steps={RL_STEPS}"]), environment)
+    return run
+
+
 @pytest.mark.parametrize(
     ("config", "extra", "steps", "kill"),
-    [("sft", SMALL, SFT_STEPS, 5), ("stage1_shared_first_turn", SMALL_RL, 4, 3)],
+    [("sft", SMALL, SFT_STEPS, 5), ("stage1_shared_first_turn", SMALL_RL, RL_STEPS, 3)],
     ids=["sft", "rl"],
 )
-def test_killed_and_resumed_training_ends_with_the_same_bits(config, extra, steps, kill, whole_sft, world, environment, tmp_path):
-    whole, broken = whole_sft if config == "sft" else tmp_path / "whole", tmp_path / "broken"
+def test_killed_and_resumed_training_ends_with_the_same_bits(config, extra, steps, kill, whole_sft, whole_rl, world, environment, tmp_path):
+    whole, broken = whole_sft if config == "sft" else whole_rl, tmp_path / "broken"
     extra = [*extra, f"--config.steps={steps}"]
-    if config != "sft":
-        run_to_end(command(config, whole, world, extra), environment)
     if config == "sft":
         code, said = kill_after(command(config, broken, world, extra), environment, broken, 2, signal.SIGTERM)
         done = len((broken / "metrics.jsonl").read_text().splitlines())
@@ -106,18 +112,16 @@ def test_killed_and_resumed_training_ends_with_the_same_bits(config, extra, step
     assert len(content(broken)[0]) == steps
 
 
-def test_four_devices_learn_what_one_device_learns(world, environment, tmp_path):
+def test_four_devices_learn_what_one_device_learns(whole_sft, world, environment, tmp_path):
     """Parameters and batch sharded over data x fsdp, moments beside their parameters, resumed on another number of devices."""
-    one, four = tmp_path / "one", tmp_path / "four"
-    steps = ["--config.steps=3", "--config.checkpoint.every=2"]
-    run_to_end(command("sft", one, world, [*SMALL, *steps]), environment)
+    run, steps = tmp_path / "run", f"--config.steps={SFT_STEPS}"
     many = environment | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4"}
-    run_to_end(command("sft", four, world, [*SMALL, *steps, "--config.mesh.data=2", "--config.mesh.fsdp=2"]), many)
-    expected, got = content(one), content(four)
-    for row, other in zip(expected[0], got[0], strict=True):
-        assert other["loss/nll"] == pytest.approx(row["loss/nll"], rel=1e-4)
-    run_to_end(command("sft", four, world, [*SMALL, "--config.steps=4"]), environment)
-    assert len(content(four)[0]) == 4
+    kill_after(command("sft", run, world, [*SMALL, steps, "--config.mesh.data=2", "--config.mesh.fsdp=2"]), many, run, 3, signal.SIGTERM)
+    on_four = len(content(run)[0])
+    run_to_end(command("sft", run, world, [*SMALL, steps]), environment)
+    rows, expected = content(run)[0], content(whole_sft)[0]
+    assert 3 <= on_four < SFT_STEPS == len(rows)
+    assert [row["loss/nll"] for row in rows] == pytest.approx([row["loss/nll"] for row in expected], rel=1e-3)
 
 
 def test_a_second_signal_ends_a_run_at_once():
@@ -213,14 +217,13 @@ def test_chain_of_stages_evaluation_and_correction(world, tmp_path, capsys):
     assert {"target.png", "turn_1.py", "turn_2.py", "dialogue.html"} <= {path.name for path in out.iterdir()}
 
 
-def test_first_steps_of_msrl_play_one_turn_and_the_visual_part_joins_after_the_first_step_of_a_ramp(world, environment, tmp_path):
-    """A run of the tiny recipe with textual rewards, and one with a ramp that starts from it; the other two recipes differ in weights."""
-    first, ramp = tmp_path / "msrl_stage1", tmp_path / "msrl_ramp"
-    run_to_end(command("msrl_stage1", first, world, [*SMALL_RL, "--config.steps=1"]), environment)
+def test_first_steps_of_msrl_play_one_turn_and_the_visual_part_joins_after_the_first_step_of_a_ramp(whole_rl, world, environment, tmp_path):
+    """A run of the tiny recipe with a ramp from textual rewards on; the other three recipes differ in weights."""
+    first, ramp = whole_rl, tmp_path / "msrl_ramp"
     run_to_end(command("msrl_ramp", ramp, world, [*SMALL_RL, "--config.steps=2", f"--config.init={first}"]), environment)
-    rows = [RunDirectory.existing(run).read_metrics() for run in (first, ramp)]
-    assert [["reward/similarity" in row for row in run] for run in rows] == [[False], [False, True]]
-    for row in (*rows[0], *rows[1]):
+    rows = RunDirectory.existing(ramp).read_metrics()
+    assert ["reward/similarity" in row for row in rows] == [False, True]
+    for row in rows:
         assert {"reward/textual", "reward/executed", "textual/texts", "turn1/executed", "sampling/logprob_gap"} <= row.keys()
         assert not [name for name in row if name.startswith(("turn2/", "correction/"))]
     records = RunDirectory.existing(ramp).read_rollouts(1)
