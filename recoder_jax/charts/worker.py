@@ -29,7 +29,7 @@ from recoder_jax.charts.execution import Limits
 from recoder_jax.charts.frames import EXIT_MEMORY, EXIT_RESULT, EXIT_WALLS, REPLY
 from recoder_jax.charts.isolation import SCRATCH_FILES, Isolation
 from recoder_jax.charts.scratch import empty_directory, holds_more
-from recoder_jax.charts.tiers import refusal
+from recoder_jax.charts.tiers import guest_refusal, refusal
 from recoder_jax.languages.language import find
 
 _LOOK_SECONDS = 0.1      # between two looks at a scratch directory without a quota
@@ -39,27 +39,31 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     settings = json.loads(sys.argv[2])
     limits = Limits(**settings['limits'])
-    isolation = Isolation(limits, settings['scratch'], os.environ['MPLCONFIGDIR'], settings['tier'])
+    renderer = find(settings['language']).renderer
+    guest = renderer and renderer.guest
+    isolation = Isolation(limits, settings['scratch'], os.environ['MPLCONFIGDIR'], settings['tier'], guest)
     isolation.confine_server(lambda process: control.sendall(process.to_bytes(4, 'little')))
     os.environ['HOME'] = os.environ['TMPDIR'] = isolation.scratch
-    answer = _answerer(settings, limits)
+    answer = _answerer(settings, limits, isolation)
     _forget_own_source()
     isolation.seal_server(warm.font_folders())
     empty_directory(isolation.scratch)
     os.chdir(isolation.scratch)
     error = refusal(settings['isolation'], isolation.layers, isolation.tier)
+    if guest and not error:
+        error = guest_refusal(settings['language'], guest.layers, isolation.layers, isolation.tier)
     hello = json.dumps({'layers': isolation.layers, 'tier': isolation.tier, 'error': error}).encode()
     control.sendall(len(hello).to_bytes(4, 'little') + hello)
     if not error:
         _Server(control, isolation, limits, answer).serve()
 
 
-def _answerer(settings: dict, limits: Limits) -> Callable[[str, int], None]:
+def _answerer(settings: dict, limits: Limits, isolation: Isolation) -> Callable[[str, int], None]:
     """What the process of a program does: (program, descriptor of its result). Everything it needs is imported here."""
     renderer, seed, replay = find(settings['language']).renderer, settings['seed'], settings['replay'] != 'off'
     if renderer is not None:
         renderer.warm()
-        return lambda program, result: rendering.render_program(program, renderer, limits, result)
+        return lambda program, result: rendering.render_program(program, renderer, limits, isolation, result)
     job, recorder = warm.warm_up(settings['science'])
     return lambda program, result: job.write_outcome(result, job.run_program(program, recorder, limits, seed, replay))
 
@@ -105,6 +109,8 @@ class _Server:
         os.chdir(self._scratch)
         if self._replayer and os.waitpid(self._replayer, os.WNOHANG)[0]:
             self._replayer = 0
+        while not self._replayer and _collected():      # processes that a guest left to the first process of its namespace
+            pass
 
     def _run(self, program: str, result: int) -> None:
         """The life of the process of a program."""
@@ -182,6 +188,15 @@ class _Server:
         if self._isolation.layers['scratch_quota'] or self._isolation.tier == 'no_landlock':
             return False
         return holds_more(self._scratch, SCRATCH_FILES, 4 * self._limits.file_mb << 20)
+
+
+
+def _collected() -> bool:
+    """Takes one ended child out of the process table; whether there was one."""
+    try:
+        return os.waitpid(-1, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return False
 
 
 if __name__ == '__main__':
