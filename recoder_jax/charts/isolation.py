@@ -236,9 +236,10 @@ class Isolation:
 
     def _limit_resources(self) -> None:
         limits = self._limits
-        memory = resource.RLIMIT_DATA if self._guest and self._guest.reserves else resource.RLIMIT_AS
+        reserves = self._guest is not None and self._guest.reserves
+        memory, files = (resource.RLIMIT_DATA, 4) if reserves else (resource.RLIMIT_AS, 1)
         for kind, value in ((memory, limits.memory_mb << 20), (resource.RLIMIT_CORE, 0),
-                            (resource.RLIMIT_FSIZE, (4 if self._guest else 1) * limits.file_mb << 20), (resource.RLIMIT_NOFILE, _GUEST_DESCRIPTORS if self._guest else _DESCRIPTORS),
+                            (resource.RLIMIT_FSIZE, files * limits.file_mb << 20), (resource.RLIMIT_NOFILE, _GUEST_DESCRIPTORS if self._guest else _DESCRIPTORS),
                             (resource.RLIMIT_MSGQUEUE, 0)):
             resource.setrlimit(kind, (value, value))
         if self._processes:
