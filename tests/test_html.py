@@ -1,11 +1,13 @@
 """HTML documents in the sandbox: the same pixels each time, nothing from outside, and a typed end within the deadline whatever a page does."""
 
+import io
 import re
 import shutil
 import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from recoder_jax.charts.sandbox import Limits, Sandbox
 from recoder_jax.charts.tiers import LAYERS, guest_refusal
@@ -126,11 +128,17 @@ def test_memory_that_a_page_takes_ends_within_its_limit_and_the_next_page_is_dra
 
 
 def test_a_draft_over_the_limit_is_refused():
-    import io
-
-    from PIL import Image
     buffer = io.BytesIO()
     Image.new("RGB", (20, 20)).save(buffer, "png")
     assert html.render(buffer.getvalue(), 400).shape == (20, 20, 3)
     with pytest.raises(Unrendered, match=re.escape("20 x 20 pixels, more than 399")):
         html.render(buffer.getvalue(), 399)
+
+
+def test_a_browser_that_does_not_render_here_is_one_sentence_at_the_start(tmp_path, monkeypatch):
+    shutil.copy(shutil.which("true"), tmp_path / GUEST.names[0])
+    tmp_path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ValueError, match=r"cannot be rendered by \S+ on this machine: |is not started without") as refused:
+        Sandbox(workers=1, language="html")
+    assert "\n" not in str(refused.value)

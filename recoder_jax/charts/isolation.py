@@ -45,7 +45,8 @@ class Isolation:
     """
 
     def __init__(self, limits: Limits, scratch: str, cache: str, ceiling: str | None = None, guest: Guest | None = None):
-        """cache: matplotlib's directory of caches, which exists. ceiling: a tier above which nothing is used. guest: what programs' renderer starts."""
+        """cache: matplotlib's directory of caches, which exists. ceiling: a tier above which nothing is used. guest: what the renderer of programs
+        starts."""
         self._guest, self._guest_path = guest, (guest.path() or '') if guest else ''
         self._limits = limits
         self._outside = scratch
@@ -239,8 +240,8 @@ class Isolation:
         reserves = self._guest is not None and self._guest.reserves
         memory, files = (resource.RLIMIT_DATA, 4) if reserves else (resource.RLIMIT_AS, 1)
         for kind, value in ((memory, limits.memory_mb << 20), (resource.RLIMIT_CORE, 0),
-                            (resource.RLIMIT_FSIZE, files * limits.file_mb << 20), (resource.RLIMIT_NOFILE, _GUEST_DESCRIPTORS if self._guest else _DESCRIPTORS),
-                            (resource.RLIMIT_MSGQUEUE, 0)):
+                            (resource.RLIMIT_FSIZE, files * limits.file_mb << 20), (resource.RLIMIT_MSGQUEUE, 0),
+                            (resource.RLIMIT_NOFILE, _GUEST_DESCRIPTORS if self._guest else _DESCRIPTORS)):
             resource.setrlimit(kind, (value, value))
         if self._processes:
             resource.setrlimit(resource.RLIMIT_NPROC, (self._processes, self._processes))

@@ -115,7 +115,7 @@ class Linux:
         """Confines this process and its children to the named paths; returns the version of Landlock.
 
         readable: files may be read below these; writable: files may be read, made, changed and removed below these;
-        devices: may be read and written; started: programs and their loaders, may be executed. Every other file access, TCP, abstract sockets and signals to processes
+        devices: may be read and written; started: may be executed. Every other file access, TCP, abstract sockets and signals to processes
         outside are denied as far as the version goes. Paths that do not exist are left out. Needs no_new_privs.
         """
         version = self.landlock_version()

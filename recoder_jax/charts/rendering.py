@@ -11,7 +11,10 @@ from recoder_jax.languages.language import Renderer, Unrendered
 
 
 def render_program(program: str, renderer: Renderer, limits: Limits, isolation: Isolation, result: int) -> None:
-    """Renders a program, by its guest's draft where the renderer has a guest, and writes the frame to the descriptor `result`. What a renderer raises beside Unrendered ends the program as an error."""
+    """Renders a program, by its guest's draft where the renderer has a guest, and writes the frame to the descriptor `result`.
+
+    What a renderer raises beside Unrendered ends the program as an error.
+    """
     start, pixels, log = time.perf_counter(), None, ''
     try:
         pixels, status = _pixels(program, renderer, limits, isolation), Status.ok

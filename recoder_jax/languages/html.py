@@ -189,6 +189,6 @@ LANGUAGE = Language(
     missing='no html block found in the response',
     suffix='.html',
     renderer=Renderer(warm, render, package='PIL', guest=Guest(
-        draft, _NAMES, debian='chromium-headless-shell', reads=('/opt/google/chrome',), reserves=True,
+        draft, '<p>a</p>', _NAMES, debian='chromium-headless-shell', reads=('/opt/google/chrome',), reserves=True,
         layers=('private_root', 'network_namespace', 'pid_namespace', 'landlock', 'thread_limit'))),
 )

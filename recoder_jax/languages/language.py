@@ -35,13 +35,15 @@ class Guest:
     """A program of the machine that a renderer starts, once for each document, inside the walls of the document's process.
 
     draft: (document, path of the guest, most pixels) -> what `Renderer.render` makes the picture of; raises Unrendered. It may start processes and
-    connect them by pairs of sockets, which `render` no longer may. names: of the guest on PATH, the first that is found; a name with a slash is
+    connect them by pairs of sockets, which `render` no longer may. trial: a document that a fork server renders before it takes any; without a
+    picture of it the sandbox does not start. names: of the guest on PATH, the first that is found; a name with a slash is
     looked for there. debian: the package that brings it. reads: what it reads beside the system paths of the sandbox; missing ones are left out.
     layers: of isolation (charts/tiers.py) without which it is not started. reserves: it reserves more address space and larger files than it
     uses, so that what each of its processes may write bounds its memory, and the scratch directory its files.
     """
 
     draft: Callable[[str, str, int], bytes]
+    trial: str
     names: tuple[str, ...]
     debian: str
     reads: tuple[str, ...] = ()

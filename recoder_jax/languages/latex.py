@@ -131,5 +131,5 @@ LANGUAGE = Language(
     missing='no latex block found in the response',
     suffix='.tex',
     renderer=Renderer(warm, render, package='pypdfium2', extra='latex', guest=Guest(
-        draft, ('pdflatex',), debian='texlive-latex-base texlive-pictures', reads=_PATHS, layers=('landlock', 'thread_limit'))),
+        draft, r'\fbox{a}', ('pdflatex',), debian='texlive-latex-base texlive-pictures', reads=_PATHS, layers=('landlock', 'thread_limit'))),
 )
