@@ -1,4 +1,4 @@
-"""HTML documents, rendered by Chromium without a window, started once for each document.
+"""HTML documents, rendered by Chromium's headless shell, started once for each document.
 
 The document is the only thing that its browser can load. It is given at an address that nobody has; whatever it asks for beyond itself, from the
 network or a file, ends it as `forbidden`, and behind that stand the walls of the process: no interface, no socket, no file outside, no further
@@ -31,15 +31,13 @@ WIDTH, HEIGHT = 800, 600
 BUDGET = 5_000                    # milliseconds of the page's clock, which does not wait for anything
 START = 1_700_000_000.0           # of that clock, in seconds since 1970
 _ADDRESS = 'http://document.invalid/'
-_ICON = _ADDRESS + 'favicon.ico'      # a browser with a window asks for it by itself
 _FLAGS = ('--headless', '--in-process-gpu', '--no-zygote', '--no-sandbox', '--remote-debugging-pipe', '--disable-gpu', '--disable-dev-shm-usage',
           '--disable-breakpad', '--disable-crash-reporter', '--disable-background-networking', '--disable-component-update', '--disable-extensions',
           '--disable-sync', '--no-first-run', '--no-default-browser-check', '--hide-scrollbars', '--mute-audio', '--force-color-profile=srgb',
           '--font-render-hinting=none', '--disable-lcd-text', '--host-resolver-rules=MAP * ~NOTFOUND', '--user-data-dir=profile',
           '--js-flags=--random-seed=1', 'about:blank')
-_NAMES = ('chromium-headless-shell', 'chrome-headless-shell', 'headless_shell', 'chromium', 'chromium-browser', 'google-chrome',
-          '/usr/lib/chromium/chromium-headless-shell', '/usr/lib/chromium/chromium', '/usr/lib64/chromium-browser/chromium-browser',
-          '/opt/google/chrome/chrome')
+# Browsers without windows only: one with windows opens a socket that others could reach, which the walls deny.
+_NAMES = ('chromium-headless-shell', 'chrome-headless-shell', 'headless_shell', '/usr/lib/chromium/chromium-headless-shell')
 _FONTS = """<?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
 <fontconfig><dir>{folder}</dir><cachedir>{cache}</cachedir>
@@ -58,8 +56,8 @@ class _Browser:
         self._in, theirs_out = os.pipe()
 
         def place() -> None:              # the protocol asks for the descriptors 3 and 4
-            for descriptor, copy in [(fcntl.fcntl(end, fcntl.F_DUPFD, 10), place) for place, end in ((3, theirs_in), (4, theirs_out))]:
-                os.dup2(descriptor, copy)
+            for end, number in [(fcntl.fcntl(end, fcntl.F_DUPFD, 10), number) for number, end in ((3, theirs_in), (4, theirs_out))]:
+                os.dup2(end, number)
 
         with open('browser.log', 'wb') as log:
             self._process = subprocess.Popen([path, *_FLAGS], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, env=_environment(),
@@ -112,8 +110,6 @@ class _Browser:
             raise Unrendered('error', 'the page crashed')
         elif method == 'Log.entryAdded' and parameters['entry']['text'].startswith('Not allowed to load local resource'):
             raise Unrendered('forbidden', parameters['entry']['text'][:120] + '; nothing outside of the document can be read')
-        elif method == 'Fetch.requestPaused' and parameters['request']['url'] == _ICON:
-            self.send('Fetch.failRequest', requestId=parameters['requestId'], errorReason='BlockedByClient')
         elif method == 'Fetch.requestPaused' and (url := parameters['request']['url']) != _ADDRESS:
             raise Unrendered('forbidden', f'the page asks for {url[:80]!r}; nothing outside of the document can be read')
 
@@ -189,6 +185,6 @@ LANGUAGE = Language(
     missing='no html block found in the response',
     suffix='.html',
     renderer=Renderer(warm, render, package='PIL', guest=Guest(
-        draft, '<p>a</p>', _NAMES, debian='chromium-headless-shell', reads=('/opt/google/chrome',), reserves=True,
+        draft, '<p>a</p>', _NAMES, debian='chromium-headless-shell', reserves=True,
         layers=('private_root', 'network_namespace', 'pid_namespace', 'landlock', 'thread_limit'))),
 )
