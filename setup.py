@@ -9,6 +9,7 @@ TPU = JAX.replace("jax", "jax[tpu]", 1)  # brings libtpu, which also compiles fo
 CHARTS = ["seaborn>=0.13", "pandas>=2.2", "networkx>=3.2", "squarify>=0.4.4", "matplotlib-venn>=1.1"]
 
 SVG = "resvg-py>=0.5,<0.6"
+LATEX = "pypdfium2>=5.15,<6"  # draws what pdfTeX makes; pdfTeX is a package of the machine, as the Chromium for HTML
 SERVE = "aiohttp>=3.13,<4"
 PARQUET = "pyarrow>=15"
 TENSORBOARD = "tensorboard>=2.20,<3"
@@ -51,10 +52,11 @@ setup(
         "charts": CHARTS,
         "serve": [SERVE],
         "test": [
-            "pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "torch==2.13.0", TPU, SERVE, TENSORBOARD, SVG, PARQUET, *LAUNCH,
+            "pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "torch==2.13.0", TPU, SERVE, TENSORBOARD, SVG, LATEX, PARQUET, *LAUNCH,
             *CHARTS,
         ],
         "svg": [SVG],
+        "latex": [LATEX],
         "parquet": [PARQUET],
         "tensorboard": [TENSORBOARD],
         "wandb": ["wandb>=0.31,<1"],

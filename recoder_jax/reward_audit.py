@@ -34,6 +34,7 @@ SHOWN = {      # part -> look of its line
     'rule': {'color': 'C0', 'marker': 's', 'markersize': 9, 'markerfacecolor': 'none', 'linewidth': 3, 'alpha': 0.8},
     'similarity': {'color': 'C1', 'marker': '^', 'linewidth': 1.5},
     'textual': {'color': 'C2', 'marker': 'o', 'markersize': 4, 'linewidth': 1.5, 'linestyle': '--'},
+    'attributes': {'color': 'C3', 'marker': 'x', 'markersize': 5, 'linewidth': 1.5, 'linestyle': ':'},
 }
 
 

@@ -149,3 +149,17 @@ def test_memory_that_is_held_does_not_count():
             array = np.ones(size, np.uint8)
         assert abs(peak.allocated - (size - held)) < size // 4, (held, peak.allocated)
         del array
+
+
+def test_a_look_is_measured_in_place_of_programs(capsys, monkeypatch):
+    for arguments, words in ((["--look-side", "30"], "--look-side is 30; give a multiple of 14"), (["--look-views", "0"], "--look-views is 0")):
+        assert door.main(["rewards", "--look", *arguments]) == 2 and words in capsys.readouterr().err
+    look = {"model": "dinov2-small", "dtype": "float32", "weight_bytes": 1, "device": "cpu", "views": 4, "side": 448, "seconds_per_view": 2.0, "views_per_second": 0.5,
+            "flops_per_second": 1e9, "first_seconds": 3.0}
+    asked = []
+    monkeypatch.setattr(rewards, "measure_look", lambda *arguments: asked.append(arguments) or look)
+    monkeypatch.setattr(rewards, "Floor", None)      # of programs
+    assert door.main(["rewards", "--look", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert set(printed) == {"subject", "machine", "rounds", "look"} and printed["look"] == look and asked == [("dinov2-small", "float32", 448, 4, 16, 3)]
+    assert "dinov2-small in float32" in rewards.table(printed) and "median of 3 rounds" in rewards.table(printed)

@@ -45,8 +45,10 @@ def test_the_door_leaves_a_table_a_picture_and_every_pair(tmp_path):
     assert report['charts'] == 2 and report['pairs'] == len(report['measured']) > 30
     rows = {(row['damage'], row['strength']): row['means'] for row in report['rows']}
     assert set(rows[INTACT, 0].values()) == {1.0} and set(rows['blank', 1][name] for name in ('rule', 'similarity', 'textual')) == {0.0}
+    assert rows['blank', 1]['language'] == 1 and rows['colour', 3]['attributes'] < 0.9
+    assert report['blind']['attributes'] and set(report['blind']['language']) >= {'blank', 'data'}
     assert 'overlap' in report['blind']['rule'] and 'data' in report['blind']['rule'] and 'data' not in report['blind']['textual']
-    assert 'colour' in report['blind']['textual'] and set(report['milliseconds']) == {'rule', 'textual', 'similarity', 'execution'}
+    assert 'colour' in report['blind']['textual'] and set(report['milliseconds']) == {'rule', 'textual', 'similarity', 'attributes', 'execution'}
     text = (tmp_path / 'audit.md').read_text()
     assert all(f'| {damage["damage"]} |' in text for damage in report['rows'])
     with Image.open(tmp_path / 'audit.png') as picture:

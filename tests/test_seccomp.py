@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recoder_jax.charts.seccomp import Rules, filter_for
-from recoder_jax.charts.syscalls import AARCH64, CHECKED, FREE, PATHS, SERVICE, X86_64
+from recoder_jax.charts.syscalls import AARCH64, CHECKED, FREE, GUEST, GUEST_CHECKED, PATHS, SERVICE, X86_64
 
 ALLOW, KILL, EPERM, EAGAIN, ENOTTY, ENOSYS = 0x7FFF0000, 0x80000000, 0x50001, 0x5000B, 0x50019, 0x50026
 PROCESS = 4321
 ARCHITECTURES = pytest.mark.parametrize('architecture', [X86_64, AARCH64], ids=lambda one: one.name)
 RULES = {'open': Rules(), 'closed': Rules(closed=True), 'no threads': Rules(threads=False),
-         'service': Rules(closed=True, threads=False, service=True)}
+         'service': Rules(closed=True, threads=False, service=True), 'guest': Rules(guest=True)}
 # Calls that let a program out, or reach another process, under any arguments.
 NEVER = (
     'execve', 'execveat', 'fork', 'vfork', 'socket', 'socketpair', 'connect', 'bind', 'listen', 'accept4', 'sendmsg',
@@ -62,8 +62,9 @@ def ask(architecture, name, *arguments, rules=Rules()):
 @pytest.mark.parametrize('rules', RULES.values(), ids=RULES.keys())
 def test_what_is_named_is_allowed_and_nothing_else(architecture, rules):
     code = filter_for(PROCESS, architecture, rules)
-    allowed = numbers(architecture, FREE, *([] if rules.closed else [PATHS]), *([SERVICE] if rules.service else []))
-    checked = numbers(architecture, CHECKED)
+    allowed = numbers(architecture, FREE, *([] if rules.closed else [PATHS]), *([SERVICE] if rules.service else []),
+                      *([GUEST] if rules.guest else []))
+    checked = numbers(architecture, CHECKED, *([GUEST_CHECKED] if rules.guest else []))
     assert len(allowed) > 80 and not allowed & checked
     for number in range(600):
         if number not in checked:
@@ -74,6 +75,8 @@ def test_what_is_named_is_allowed_and_nothing_else(architecture, rules):
 @ARCHITECTURES
 def test_no_call_out_is_named(architecture):
     assert not set(NEVER) & (set(FREE) | set(PATHS) | set(CHECKED) | set(SERVICE))
+    guests = {'execve', 'fork', 'vfork', 'socketpair', 'sendmsg', 'memfd_create', 'prctl'}
+    assert set(NEVER) & (set(GUEST) | set(GUEST_CHECKED)) == guests
 
 
 @ARCHITECTURES
@@ -105,6 +108,16 @@ def test_threads_start_and_processes_and_namespaces_do_not(architecture):
         assert ask(architecture, 'clone', thread | denied) == EPERM
     assert ask(architecture, 'clone3', 1) == ENOSYS
     assert ask(architecture, 'clone', thread, rules=Rules(threads=False)) == EAGAIN
+
+
+@ARCHITECTURES
+def test_a_guest_starts_processes_in_the_namespaces_it_is_in_and_cannot_change_what_a_process_may_do(architecture):
+    assert ask(architecture, 'clone', 17, rules=Rules(guest=True)) == ALLOW
+    for denied in (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000, 0x2000):
+        assert ask(architecture, 'clone', 17 | denied, rules=Rules(guest=True)) == EPERM
+    code, number = filter_for(PROCESS, architecture, Rules(guest=True)), architecture.number(GUEST_CHECKED['prctl'])
+    allowed = {option for option in range(100) if verdict(code, number, architecture.audit, (option,)) == ALLOW}
+    assert allowed == {3, 15, 16, 22, 23, 29, 30, 38, 39}      # no dumps, no tracer, no subreaper, no death signal
 
 
 @ARCHITECTURES

@@ -10,7 +10,7 @@ already. Programs run uncontained too: give only those you trust.
     off          the sandbox, pixels and elements of the program's own process
     required     the sandbox, pixels and elements from the replay of the draw list
 
-With --look, also what the visual reward costs: a model with random weights looks at views.
+With --look, what the visual reward costs instead: a model with random weights looks at views. Sizes are for two cores and two minutes.
 """
 
 import argparse
@@ -59,8 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, help="use the first programs only")
     parser.add_argument("--replay", nargs="+", choices=REPLAYS, default=list(REPLAYS), help="modes (default: both)")
     parser.add_argument("--isolation", choices=("auto", "strict", "forced"), default="auto", help="as in the sandbox")
-    parser.add_argument("--look", choices=MODELS, help="measure a look at renders too, with random weights of this model")
-    parser.add_argument("--look-views", type=int, default=14, help="views of a look: a render of 12 tiles has 13 (default: 14)")
+    parser.add_argument("--look", choices=MODELS, nargs="?", const="dinov2-small", help="measure a look at renders in place of programs, with random "
+                        "weights of this model (default: dinov2-small)")
+    parser.add_argument("--look-views", type=int, default=4, help="views of a look: a render of 12 tiles has 13, and so has its target (default: 4)")
     parser.add_argument("--look-side", type=int, default=448, help="pixels of a view's side (default: 448)")
     parser.add_argument("--look-batch", type=int, default=16, help="views of a call (default: 16)")
     parser.add_argument("--look-dtype", choices=("float32", "bfloat16"), default="float32", help="of weights and activations")
@@ -68,15 +69,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(options: argparse.Namespace, progress: Callable[[str], None]) -> dict:
     """Runs all ways and returns what JSON holds; ValueError for options that cannot be used."""
-    programs = _programs(options)
+    programs = {} if options.look else _programs(options)
     for name in ("workers", "rounds"):
         least = min(options.workers) if name == "workers" else options.rounds
         if least < 1:
             raise ValueError(f"--{name} is {least}; give at least 1")
-    look = {}
     if options.look:
-        progress(f"look: {options.look}")
-        look["look"] = measure_look(options.look, options.look_dtype, options.look_side, options.look_views, options.look_batch, options.rounds)
+        progress(f"look: {options.look}, {options.rounds + 1} times {options.look_views} views")
+        look = measure_look(options.look, options.look_dtype, options.look_side, options.look_views, options.look_batch, options.rounds)
+        return {"subject": "rewards", "machine": machine(("jax", "numpy")), "rounds": options.rounds, "look": look}
     left_out: dict[str, str] = {}
     runs = []
     for workers in dict.fromkeys(options.workers):
@@ -90,7 +91,7 @@ def measure(options: argparse.Namespace, progress: Callable[[str], None]) -> dic
         "subject": "rewards", "machine": machine(("matplotlib", "numpy")), "programs": len(used),
         "rounds": options.rounds, "left_out": left_out,
         "runs": [_report(workers, samples, used) for workers, samples in runs],
-    } | look
+    }
 
 
 def _programs(options: argparse.Namespace) -> dict[str, str]:
@@ -203,6 +204,9 @@ def _shares(samples: dict[str, list[Sample]], used: list[str], wall: float) -> d
 def table(result: dict) -> str:
     """The result for people."""
     where = result["machine"]
+    if "look" in result:
+        return (f"{look_line(result['look'])}\nmedian of {result['rounds']} rounds, {where['processor']}, {where['cores']} cores, load {where['load']}, "
+                f"jax {where['versions']['jax']}, {where['date']} UTC")
     lines = [f"{result['programs']} programs, median of {result['rounds']} rounds, {where['processor']}, "
              f"{where['cores']} cores, load {where['load']}, Python {where['versions']['python']}, "
              f"matplotlib {where['versions']['matplotlib']}, {where['date']} UTC", "",
@@ -221,6 +225,5 @@ def table(result: dict) -> str:
         for way, it in run["replay"].items():
             shares = ", ".join(f"{phase} {100 * share:.1f} %" for phase, share in it["shares"].items())
             lines.append(f"{run['workers']} workers, replay {way}: {shares}")
-    lines += [look_line(result["look"])] if "look" in result else []
     lines += [f"left out: {name}: {reason}" for name, reason in result["left_out"].items()]
     return "\n".join(lines)

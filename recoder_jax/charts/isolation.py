@@ -8,6 +8,7 @@
 Each layer is tried, and whether it holds is reported by name. None is assumed.
 """
 
+import dataclasses
 import os
 import resource
 import select
@@ -22,11 +23,13 @@ from recoder_jax.charts.execution import Limits
 from recoder_jax.charts.linux import Linux
 from recoder_jax.charts.syscalls import this_architecture
 from recoder_jax.charts.tiers import LAYERS, NO_TIER, TIERS, tier_of
+from recoder_jax.languages.language import Guest
 
 SCRATCH_FILES = 4096
 _FIRST_USER = 1_500_000_000      # users nobody has; the server's process id is added, so that servers differ
 _NOBODY = 65_534                 # where a container maps fewer users
 _DESCRIPTORS = 64
+_GUEST_DESCRIPTORS = 1024
 _THREADS = 256
 _ANY_DESCRIPTOR = 1024            # over what a fork server has open
 _SCOPES_VERSION = 6              # of Landlock
@@ -41,8 +44,10 @@ class Isolation:
         scratch: the scratch directory as programs see it.
     """
 
-    def __init__(self, limits: Limits, scratch: str, cache: str, ceiling: str | None = None):
-        """cache: matplotlib's directory of caches, which exists. ceiling: a tier above which nothing is used."""
+    def __init__(self, limits: Limits, scratch: str, cache: str, ceiling: str | None = None, guest: Guest | None = None):
+        """cache: matplotlib's directory of caches, which exists. ceiling: a tier above which nothing is used. guest: what the renderer of programs
+        starts."""
+        self._guest, self._guest_path = guest, (guest.path() or '') if guest else ''
         self._limits = limits
         self._outside = scratch
         self._cache = cache
@@ -68,10 +73,11 @@ class Isolation:
         Returns in the process that goes on, which may be a fork: `announce` is called with its process id, as seen
         from here, before anything else happens in it.
         """
-        self._readable = root_fs.system_paths(self._cache)
+        more = (*self._guest.reads, os.path.dirname(self._guest_path)) if self._guest else ()
+        self._readable = root_fs.system_paths(self._cache, more)
         if self._enter_namespaces(announce):
             root = root_fs.PrivateRoot(self._linux, self._readable, self._cache, 4 * self._limits.file_mb,
-                                       SCRATCH_FILES)
+                                       SCRATCH_FILES, self._guest_path)
             if _in_child(lambda: root.enter(self._outside)):
                 root.enter(self._outside)
                 self._root, self._readable, self.scratch = root, ['/'], root_fs.SCRATCH
@@ -187,8 +193,9 @@ class Isolation:
             return
         versions = []
         readable = [*self._readable, *font_folders, self._cache]
+        started = (self._guest_path, *root_fs.LOADERS) if self._guest else ()
         self.layers['landlock'] = _holds(lambda: versions.append(
-            self._linux.landlock(readable, [self.scratch], list(root_fs.DEVICES))))
+            self._linux.landlock(readable, [self.scratch], list(root_fs.DEVICES), started)))
         self.layers['landlock_scopes'] = self.layers['landlock'] and versions[0] >= _SCOPES_VERSION
 
     def confine_job(self, server: int, result: int) -> None:
@@ -200,7 +207,11 @@ class Isolation:
         seconds = int(self._limits.seconds) + 2
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
         self._limit_resources()
-        self._close(self._rules)
+        self._close(dataclasses.replace(self._rules, guest=self._guest is not None))
+
+    def part_from_guest(self) -> None:
+        """The walls of every program for a process whose guest has ended: it starts none again. OSError when they do not hold."""
+        self._install_filter(self._rules)
 
     def confine_service(self, server: int, keep: int) -> None:
         """Walls of a forked process of this package that reads what programs wrote, on the descriptor `keep`.
@@ -226,9 +237,11 @@ class Isolation:
 
     def _limit_resources(self) -> None:
         limits = self._limits
-        for kind, value in ((resource.RLIMIT_AS, limits.memory_mb << 20), (resource.RLIMIT_CORE, 0),
-                            (resource.RLIMIT_FSIZE, limits.file_mb << 20), (resource.RLIMIT_NOFILE, _DESCRIPTORS),
-                            (resource.RLIMIT_MSGQUEUE, 0)):
+        reserves = self._guest is not None and self._guest.reserves
+        memory, files = (resource.RLIMIT_DATA, 4) if reserves else (resource.RLIMIT_AS, 1)
+        for kind, value in ((memory, limits.memory_mb << 20), (resource.RLIMIT_CORE, 0),
+                            (resource.RLIMIT_FSIZE, files * limits.file_mb << 20), (resource.RLIMIT_MSGQUEUE, 0),
+                            (resource.RLIMIT_NOFILE, _GUEST_DESCRIPTORS if self._guest else _DESCRIPTORS)):
             resource.setrlimit(kind, (value, value))
         if self._processes:
             resource.setrlimit(resource.RLIMIT_NPROC, (self._processes, self._processes))

@@ -9,7 +9,7 @@ import os
 import struct
 
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446   # the same numbers on every architecture
-_LANDLOCK_READ_FILE, _LANDLOCK_READ_DIR = 1 << 2, 1 << 3
+_LANDLOCK_EXECUTE, _LANDLOCK_READ_FILE, _LANDLOCK_READ_DIR = 1 << 0, 1 << 2, 1 << 3
 _LANDLOCK_WRITE_FILE, _LANDLOCK_TRUNCATE = 1 << 1, 1 << 14
 _LANDLOCK_REFER = 1 << 13
 # Removing directories and files; making directories, files and symbolic links; moving files to another directory.
@@ -111,11 +111,11 @@ class Linux:
         """The version of Landlock the kernel offers, at least 1."""
         return self._checked(self._c.syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), 1), 'landlock')
 
-    def landlock(self, readable: list[str], writable: list[str], devices: list[str]) -> int:
+    def landlock(self, readable: list[str], writable: list[str], devices: list[str], started: tuple[str, ...] = ()) -> int:
         """Confines this process and its children to the named paths; returns the version of Landlock.
 
         readable: files may be read below these; writable: files may be read, made, changed and removed below these;
-        devices: may be read and written. Every other file access, TCP, abstract sockets and signals to processes
+        devices: may be read and written; started: may be executed. Every other file access, TCP, abstract sockets and signals to processes
         outside are denied as far as the version goes. Paths that do not exist are left out. Needs no_new_privs.
         """
         version = self.landlock_version()
@@ -128,7 +128,8 @@ class Linux:
             read = _LANDLOCK_READ_FILE | _LANDLOCK_READ_DIR
             write = _LANDLOCK_WRITE_FILE | _LANDLOCK_TRUNCATE
             for paths, allowed in ((readable, read), (devices, _LANDLOCK_READ_FILE | write),
-                                   (writable, read | write | _LANDLOCK_REMOVE_AND_MAKE)):
+                                   (writable, read | write | _LANDLOCK_REMOVE_AND_MAKE),
+                                   (started, _LANDLOCK_READ_FILE | _LANDLOCK_EXECUTE)):
                 for path in paths:
                     self._allow(rules, path, allowed & access)
             self._checked(self._c.syscall(_LANDLOCK_RESTRICT, rules, 0), 'landlock')
@@ -158,7 +159,7 @@ class Linux:
             return
         try:
             if not os.path.isdir(path):
-                allowed &= _LANDLOCK_READ_FILE | _LANDLOCK_WRITE_FILE | _LANDLOCK_TRUNCATE
+                allowed &= _LANDLOCK_EXECUTE | _LANDLOCK_READ_FILE | _LANDLOCK_WRITE_FILE | _LANDLOCK_TRUNCATE
             rule = ctypes.create_string_buffer(struct.pack('=Qi', allowed, handle), 12)
             self._checked(self._c.syscall(_LANDLOCK_ADD, rules, 1, rule, 0), f'landlock {path}')
         finally:

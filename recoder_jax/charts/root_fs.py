@@ -20,18 +20,20 @@ SCRATCH = '/job'
 DEVICES = ('/dev/null', '/dev/zero', '/dev/urandom', '/dev/random')
 _SYSTEM = ('/usr', '/lib', '/lib32', '/lib64', '/etc/alternatives', '/etc/fonts', '/etc/ld.so.cache', '/etc/localtime',
            '/etc/matplotlibrc', '/etc/mime.types', '/nix/store', '/gnu/store')
+# What starts a program that is linked to libraries.
+LOADERS = ('/lib64/ld-linux-x86-64.so.2', '/lib/ld-linux-aarch64.so.1')
 # Packages that are looked for outside the installation directories: an editable install puts its source on the path.
 _PACKAGES = ('matplotlib', 'mpl_toolkits', 'numpy', 'scipy', 'pandas', 'seaborn', 'networkx', 'squarify', 'PIL')
 _ROOT_OPTIONS = 'size=1m,nr_inodes=4096,mode=755'
 
 
-def system_paths(cache: str) -> list[str]:
+def system_paths(cache: str, more: tuple[str, ...] = ()) -> list[str]:
     """Existing paths that have to be read, none of which lies below another.
 
-    cache: matplotlib's directory of caches; the font files listed in it are among the paths.
+    cache: matplotlib's directory of caches; the font files listed in it are among the paths. more: what a guest reads.
     """
     here = Path(__file__).resolve().parent
-    found = {*_SYSTEM, str(here), str(here.parent / 'languages'), str(here.parent / '__init__.py')}
+    found = {*_SYSTEM, *more, str(here), str(here.parent / 'languages'), str(here.parent / '__init__.py')}
     found |= {sysconfig.get_path(name) for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')}
     found |= {os.path.join(prefix, name) for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix)
               for name in ('lib', 'lib64', 'share')}
@@ -76,10 +78,12 @@ def _listed_fonts(cache: str) -> set[str]:
 class PrivateRoot:
     """A root of its own for this process and its children, in a mount namespace of its own."""
 
-    def __init__(self, call: Linux, readable: list[str], cache: str, scratch_mb: int, scratch_files: int):
+    def __init__(self, call: Linux, readable: list[str], cache: str, scratch_mb: int, scratch_files: int, guest: str = ''):
+        """guest: path of a program that is started and looks for its own file; there is no other sign of /proc."""
         self._call = call
         self._readable = readable
         self._cache = cache
+        self._guest = guest
         self._scratch = f'size={scratch_mb}m,nr_inodes={scratch_files},mode=700'
 
     def enter(self, base: str) -> None:
@@ -94,6 +98,9 @@ class PrivateRoot:
         self._bind(base, self._cache, closed | linux.MS_NOEXEC)
         for path in filter(os.path.exists, DEVICES):
             self._bind(base, path, linux.MS_NOSUID | linux.MS_NOEXEC)
+        if self._guest:
+            os.makedirs(base + '/proc/self')
+            os.symlink(self._guest, base + '/proc/self/exe')
         os.mkdir(base + SCRATCH)
         call.mount('tmpfs', base + SCRATCH, 'tmpfs', closed | linux.MS_NOEXEC, self._scratch)
         os.chdir(base)

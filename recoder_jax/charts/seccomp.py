@@ -10,7 +10,7 @@ import functools
 import struct
 from dataclasses import dataclass
 
-from recoder_jax.charts.syscalls import CHECKED, FREE, PATHS, SERVICE, Architecture
+from recoder_jax.charts.syscalls import CHECKED, FREE, GUEST, GUEST_CHECKED, PATHS, SERVICE, Architecture
 
 _LOAD, _EQUAL, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x45, 0x54, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
@@ -27,6 +27,8 @@ _IOCTLS = (0x5401, 0x5413, 0x5451, 0x5450, 0x541B)
 # Duplicates, flags, locks (process and descriptor), duplicate with close-on-exec, size of a pipe. F_SETOWN, F_SETSIG,
 # leases and directory notices are not among them: they send signals, to any process.
 _FCNTLS = (0, 1, 2, 3, 5, 6, 7, 36, 37, 38, 1030, 1032)
+# Names of threads and of memory, timer slack, a further filter and the flag it needs, questions about dumps and capabilities.
+_PRCTLS = (3, 15, 16, 22, 23, 29, 30, 38, 39, 0x53564D41)
 _SET_FLAGS, _O_ASYNC = 4, 0x2000
 _O_TRUNC, _O_ACCESS = 0x200, 0x3       # opened to read and emptied: Landlock before version 3 lets it pass
 
@@ -39,11 +41,13 @@ class Rules:
         closed: deny every call that takes a path, for machines without Landlock and without a private root.
         threads: allow threads.
         service: allow what a process needs that talks over one connected socket.
+        guest: allow what a program of the machine needs, processes among it.
     """
 
     closed: bool = False
     threads: bool = True
     service: bool = False
+    guest: bool = False
 
 
 def filter_for(process: int, architecture: Architecture, rules: Rules = Rules()) -> bytes:
@@ -57,10 +61,10 @@ def _template(architecture: Architecture, rules: Rules) -> bytes:
     code = [_step(_LOAD, _ARCHITECTURE), _step(_EQUAL, architecture.audit, 1, 0), _step(_RETURN, _KILL),
             _step(_LOAD, _NUMBER)]
     for name, body in _checked(rules).items():
-        number = architecture.number(CHECKED[name])
+        number = architecture.number((CHECKED | GUEST_CHECKED)[name])
         if number is not None:
             code += _when(number, body)
-    allowed = FREE | ({} if rules.closed else PATHS) | (SERVICE if rules.service else {})
+    allowed = FREE | ({} if rules.closed else PATHS) | (SERVICE if rules.service else {}) | (GUEST if rules.guest else {})
     for row in allowed.values():
         number = architecture.number(row)
         if number is not None:
@@ -71,11 +75,12 @@ def _template(architecture: Architecture, rules: Rules) -> bytes:
 def _checked(rules: Rules) -> dict[str, list[bytes]]:
     """Call -> instructions that end in a return."""
     allow, deny = _step(_RETURN, _ALLOW), _step(_RETURN, _ERRNO | _EPERM)
-    thread = [_argument(0), _step(_ANY_BIT, _CLONE_THREAD, 0, 2), _step(_ANY_BIT, _CLONE_DENIED, 1, 0), allow, deny]
+    thread = [_argument(0), *([] if rules.guest else [_step(_ANY_BIT, _CLONE_THREAD, 0, 2)]), _step(_ANY_BIT, _CLONE_DENIED, 1, 0), allow, deny]
     asked = [instruction for request in _IOCTLS for instruction in (_step(_EQUAL, request, 0, 1), allow)]
     commands = [instruction for command in _FCNTLS for instruction in (_step(_EQUAL, command, 0, 1), allow)]
+    options = [instruction for option in _PRCTLS for instruction in (_step(_EQUAL, option, 0, 1), allow)]
     flags = [_step(_EQUAL, _SET_FLAGS, 0, 3), _argument(2), _step(_ANY_BIT, _O_ASYNC, 1, 0), allow, deny]
-    return {
+    return ({'prctl': [_argument(0), *options, deny]} if rules.guest else {}) | {
         'open': [deny] if rules.closed else _opened(1),
         'openat': [deny] if rules.closed else _opened(2),
         'fcntl': [_argument(1), *commands, *flags],

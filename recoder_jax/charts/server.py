@@ -226,7 +226,7 @@ def _read(descriptor: int) -> bytes | None:
 def _environment(scratch: str, folder: str, language: str) -> dict[str, str]:
     """The whole environment of a fork server: nothing of the trusted side's but where packages and font lists are."""
     return {
-        'PATH': '/usr/bin:/bin',
+        'PATH': os.pathsep.join([*_guest_folders(find(language)), '/usr/bin', '/bin']),
         'PYTHONPATH': os.pathsep.join(_package_folders(find(language))),
         'PYTHONHASHSEED': '0',
         'PYTHONDONTWRITEBYTECODE': '1',
@@ -250,6 +250,12 @@ def _package_folders(language: Language) -> list[str]:
         if folder not in folders and folder not in site.getsitepackages():
             folders.append(folder)
     return folders
+
+
+def _guest_folders(language: Language) -> list[str]:
+    """Where the guest of the language is found."""
+    path = language.renderer and language.renderer.guest and language.renderer.guest.path()
+    return [os.path.dirname(path)] if path else []
 
 
 def _cache_folder(folder: str) -> str:

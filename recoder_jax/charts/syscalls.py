@@ -50,6 +50,14 @@ CHECKED = {
     'open': (2, None), 'openat': (257, 56), 'fcntl': (72, 25), 'ioctl': (16, 29), 'kill': (62, 129),
     'tgkill': (234, 131), 'clone': (56, 220), 'clone3': (435, 435), 'prlimit64': (302, 261),
 }
+# Free for a guest too (languages/language.py): processes, sockets in pairs, timers, memory and files of its own.
+GUEST = {
+    'execve': (59, 221), 'fork': (57, None), 'vfork': (58, None), 'socketpair': (53, 199), 'sendto': (44, 206), 'recvfrom': (45, 207),
+    'sendmsg': (46, 211), 'recvmsg': (47, 212), 'sendmmsg': (307, 269), 'shutdown': (48, 210), 'setsockopt': (54, 208),
+    'getsockopt': (55, 209), 'getsockname': (51, 204), 'memfd_create': (319, 279), 'arch_prctl': (158, None), 'mincore': (27, 232),
+    'timerfd_create': (283, 85), 'timerfd_settime': (286, 86), 'flock': (73, 32), 'creat': (85, None), 'sched_getattr': (315, 275),
+}
+GUEST_CHECKED = {'prctl': (157, 167)}
 # Free for the replayer too, which has one connected socket and no way to another.
 SERVICE = {
     'recvfrom': (45, 207), 'sendto': (44, 206), 'shutdown': (48, 210),

@@ -92,6 +92,13 @@ def refusal(isolation: str, layers: dict[str, bool], tier: str) -> str:
     return ''
 
 
+def guest_refusal(language: str, needed: tuple[str, ...], layers: dict[str, bool], tier: str) -> str:
+    """Why a fork server must not start the guest of a language's renderer; '' when it may."""
+    missing = [name for name in needed if not layers[name]]
+    return missing and (f"programs in {language} are rendered by another program, which is not started without {', '.join(missing)} (tier {tier}); "
+                        f"run as root or where user namespaces are allowed") or ''
+
+
 def summary(layers: dict[str, bool], tier: str) -> str:
     """One line for the log of a run."""
     missing = [name for name, holds in layers.items() if not holds]

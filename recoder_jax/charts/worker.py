@@ -15,6 +15,7 @@ when the socket closes.
 
 import json
 import os
+import resource
 import select
 import signal
 import site
@@ -25,41 +26,49 @@ from collections.abc import Callable
 from pathlib import Path
 
 from recoder_jax.charts import rendering, warm
-from recoder_jax.charts.execution import Limits
-from recoder_jax.charts.frames import EXIT_MEMORY, EXIT_RESULT, EXIT_WALLS, REPLY
+from recoder_jax.charts.execution import Limits, Status
+from recoder_jax.charts.frames import EXIT_MEMORY, EXIT_RESULT, EXIT_WALLS, REPLY, parse_frame
 from recoder_jax.charts.isolation import SCRATCH_FILES, Isolation
 from recoder_jax.charts.scratch import empty_directory, holds_more
-from recoder_jax.charts.tiers import refusal
+from recoder_jax.charts.tiers import guest_refusal, refusal
 from recoder_jax.languages.language import find
 
 _LOOK_SECONDS = 0.1      # between two looks at a scratch directory without a quota
+_TRIAL_SECONDS = 60.0    # of the first document of a guest, which nothing is in memory for
 
 
 def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     settings = json.loads(sys.argv[2])
     limits = Limits(**settings['limits'])
-    isolation = Isolation(limits, settings['scratch'], os.environ['MPLCONFIGDIR'], settings['tier'])
+    renderer = find(settings['language']).renderer
+    guest = renderer and renderer.guest
+    isolation = Isolation(limits, settings['scratch'], os.environ['MPLCONFIGDIR'], settings['tier'], guest)
     isolation.confine_server(lambda process: control.sendall(process.to_bytes(4, 'little')))
     os.environ['HOME'] = os.environ['TMPDIR'] = isolation.scratch
-    answer = _answerer(settings, limits)
+    answer = _answerer(settings, limits, isolation)
     _forget_own_source()
     isolation.seal_server(warm.font_folders())
     empty_directory(isolation.scratch)
     os.chdir(isolation.scratch)
     error = refusal(settings['isolation'], isolation.layers, isolation.tier)
+    if guest and not error:
+        error = guest_refusal(settings['language'], guest.layers, isolation.layers, isolation.tier)
+    server = _Server(control, isolation, limits, answer)
+    if guest and not error and (why := server.try_out(guest.trial)):
+        error = f'programs in {settings["language"]} cannot be rendered by {guest.path()} on this machine: {why}'
     hello = json.dumps({'layers': isolation.layers, 'tier': isolation.tier, 'error': error}).encode()
     control.sendall(len(hello).to_bytes(4, 'little') + hello)
     if not error:
-        _Server(control, isolation, limits, answer).serve()
+        server.serve()
 
 
-def _answerer(settings: dict, limits: Limits) -> Callable[[str, int], None]:
+def _answerer(settings: dict, limits: Limits, isolation: Isolation) -> Callable[[str, int], None]:
     """What the process of a program does: (program, descriptor of its result). Everything it needs is imported here."""
     renderer, seed, replay = find(settings['language']).renderer, settings['seed'], settings['replay'] != 'off'
     if renderer is not None:
         renderer.warm()
-        return lambda program, result: rendering.render_program(program, renderer, limits, result)
+        return lambda program, result: rendering.render_program(program, renderer, limits, isolation, result)
     job, recorder = warm.warm_up(settings['science'])
     return lambda program, result: job.write_outcome(result, job.run_program(program, recorder, limits, seed, replay))
 
@@ -99,12 +108,33 @@ class _Server:
             self._control.sendall(self._watch(child))
             self._clean()
 
+    def try_out(self, document: str) -> str:
+        """Renders a document of our own behind the walls of programs; '' or why it gave no picture."""
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            self._run(document, writing)
+        os.close(writing)
+        frame, deadline = b'', time.monotonic() + _TRIAL_SECONDS
+        while (left := deadline - time.monotonic()) > 0 and select.select([reading], [], [], left)[0] and (part := os.read(reading, 1 << 20)):
+            frame += part
+        os.close(reading)
+        self._end(child)
+        self._clean()
+        try:
+            parsed = parse_frame(frame, self._limits, elements=False)
+        except ValueError:
+            return 'its process ended without a result'
+        return '' if parsed.status is Status.ok else parsed.log
+
     def _clean(self) -> None:
         """An empty scratch directory for the next program, and no ended replayer left in the process table."""
         empty_directory(self._scratch)
         os.chdir(self._scratch)
         if self._replayer and os.waitpid(self._replayer, os.WNOHANG)[0]:
             self._replayer = 0
+        while not self._replayer and _collected():      # processes that a guest left to the first process of its namespace
+            pass
 
     def _run(self, program: str, result: int) -> None:
         """The life of the process of a program."""
@@ -168,20 +198,33 @@ class _Server:
             events = poller.poll(1000 * (left if self._isolation.layers['scratch_quota'] else min(left, _LOOK_SECONDS)))
             full = not events and self._is_full()
         os.close(handle)
+        status, usage = self._end(child)
+        code = -signal.SIGXFSZ if full else os.waitstatus_to_exitcode(status)
+        late = not events and not full
+        return REPLY.pack(code, late, time.monotonic() - start, usage.ru_utime + usage.ru_stime)
+
+    def _end(self, child: int) -> tuple[int, resource.struct_rusage]:
+        """Kills the process of a program and what it started; its status and what it used."""
         try:
             os.killpg(child, signal.SIGKILL)      # not yet reaped, so the number is still its own
         except ProcessLookupError:
             os.kill(child, signal.SIGKILL)        # it had not made its session yet
-        _, status, usage = os.wait4(child, 0)
-        code = -signal.SIGXFSZ if full else os.waitstatus_to_exitcode(status)
-        late = not events and not full
-        return REPLY.pack(code, late, time.monotonic() - start, usage.ru_utime + usage.ru_stime)
+        return os.wait4(child, 0)[1:]
 
     def _is_full(self) -> bool:
         """Whether a program left more than its quota, where no file system keeps it."""
         if self._isolation.layers['scratch_quota'] or self._isolation.tier == 'no_landlock':
             return False
         return holds_more(self._scratch, SCRATCH_FILES, 4 * self._limits.file_mb << 20)
+
+
+
+def _collected() -> bool:
+    """Takes one ended child out of the process table; whether there was one."""
+    try:
+        return os.waitpid(-1, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return False
 
 
 if __name__ == '__main__':

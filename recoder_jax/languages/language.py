@@ -9,8 +9,10 @@ picture. Nobody outside this room asks which language it is. Nothing of the pack
 
 import importlib
 import importlib.util
+import os
 import pkgutil
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,18 +31,50 @@ class Unrendered(Exception):
 
 
 @dataclass(frozen=True)
+class Guest:
+    """A program of the machine that a renderer starts, once for each document, inside the walls of the document's process.
+
+    draft: (document, path of the guest, most pixels) -> what `Renderer.render` makes the picture of; raises Unrendered. It may start processes and
+    connect them by pairs of sockets, which `render` no longer may. trial: a document that a fork server renders before it takes any; without a
+    picture of it the sandbox does not start. names: of the guest on PATH, the first that is found; a name with a slash is
+    looked for there. debian: the package that brings it. reads: what it reads beside the system paths of the sandbox; missing ones are left out.
+    layers: of isolation (charts/tiers.py) without which it is not started. reserves: it reserves more address space and larger files than it
+    uses, so that what each of its processes may write bounds its memory, and the scratch directory its files.
+    """
+
+    draft: Callable[[str, str, int], bytes]
+    trial: str
+    names: tuple[str, ...]
+    debian: str
+    reads: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    reserves: bool = False
+
+    def path(self) -> str | None:
+        """Of the file that is started, links followed; None where there is none. A script that starts another program is not taken."""
+        for name in self.names:
+            found = shutil.which(name)
+            if found:
+                with open(found, 'rb') as file:
+                    if file.read(2) != b'#!':
+                        return os.path.realpath(found)
+        return None
+
+
+@dataclass(frozen=True)
 class Renderer:
     """How a program that is no Python becomes a picture, in a confined process of the sandbox.
 
     warm: called once, before the process is confined; imports and reads what `render` needs. render: (program, most pixels) -> uint8 [H, W, 3];
-    raises Unrendered. It must run nothing that the program brings: its pixels are taken as they are. package: what it imports, for which
-    `pip install recoder_jax[extra]` is the remedy.
+    raises Unrendered. With a guest it is given the draft in place of the program. It must run nothing that the program brings: its pixels are taken
+    as they are. package: what it imports; extra: `pip install recoder_jax[extra]` brings it, '' where this package needs it anyway.
     """
 
     warm: Callable[[], None]
-    render: Callable[[str, int], np.ndarray]
+    render: Callable[[str | bytes, int], np.ndarray]
     package: str
-    extra: str
+    extra: str = ''
+    guest: Guest | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +102,10 @@ class Language:
         return self.renderer is None
 
     def check_installed(self) -> None:
-        """Raises ValueError with the remedy where the package of the renderer is missing."""
+        """Raises ValueError with the remedy where the package or the guest of the renderer is missing."""
+        if self.renderer and self.renderer.guest and self.renderer.guest.path() is None:
+            guest = self.renderer.guest
+            raise ValueError(f'programs in {self.name} are rendered by {guest.names[0]}, which is not on PATH; run `apt-get install {guest.debian}`')
         if self.renderer and importlib.util.find_spec(self.renderer.package) is None:
             raise ValueError(f'programs in {self.name} are rendered by {self.renderer.package}, which is not installed; '
                              f'run `pip install -e .[{self.renderer.extra}]`')

@@ -38,7 +38,8 @@ _HELD = re.compile(r'\s*(#|data:image/(png|jpe?g|gif|webp)[;,])', re.IGNORECASE)
 
 @dataclass(eq=False)
 class _Document:
-    """What expat saw: the attributes of the root, the children of each element, the element of each id, and what each `use` repeats."""
+    """What expat saw: the attributes of the root, the children of each element, the element of each id, what each `use` repeats, and
+    whether there is a text."""
 
     root: dict[str, str] | None = None
     children: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -46,6 +47,7 @@ class _Document:
     uses: dict[int, str] = field(default_factory=dict)
     open: list[int] = field(default_factory=list)
     count: int = 0
+    texts: bool = False
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         name = name.removeprefix(_NAMESPACE + ' ')
@@ -54,6 +56,7 @@ class _Document:
                 raise Unrendered('error', f'the root element is {name[:40]!r}, not svg')
             self.root = attributes
         number, self.count = self.count, self.count + 1
+        self.texts |= name.rpartition(' ')[2] == 'text'
         if self.count > MAX_ELEMENTS:
             raise Unrendered('output', f'the document has more than {MAX_ELEMENTS} elements')
         if len(self.open) >= MAX_DEPTH:
@@ -91,8 +94,8 @@ class _Document:
         return size(0, 0)
 
 
-def check(document: str, most_pixels: int) -> None:
-    """Raises Unrendered for a document that resvg is not given; the list above says which."""
+def check(document: str, most_pixels: int) -> bool:
+    """Whether the document has a text. Raises Unrendered for one that resvg is not given; the list above says which."""
     seen, parser = _Document(), expat.ParserCreate(namespace_separator=' ')
     parser.StartElementHandler, parser.EndElementHandler, parser.EntityDeclHandler = seen.start, seen.end, _refuse_entity
     try:
@@ -106,6 +109,7 @@ def check(document: str, most_pixels: int) -> None:
     width, height = size_of(seen.root)
     if width * height > most_pixels:
         raise Unrendered('output', f'the document has {width:.0f} x {height:.0f} pixels, more than {most_pixels}; give a smaller width and height')
+    return seen.texts
 
 
 def _refuse_entity(*_) -> None:
@@ -154,10 +158,10 @@ def render(document: str, most_pixels: int) -> np.ndarray:
     from PIL import Image
     from resvg_py import svg_to_bytes
 
-    check(document, most_pixels)
+    texts = check(document, most_pixels)
     try:
         png = svg_to_bytes(
-            svg_string=document, background='white', dpi=DPI, skip_system_fonts=True, font_files=font_files(), resources_dir='.',
+            svg_string=document, background='white', dpi=DPI, skip_system_fonts=True, font_files=font_files() if texts else [], resources_dir='.',
             font_family='DejaVu Sans', sans_serif_family='DejaVu Sans', cursive_family='DejaVu Sans', fantasy_family='DejaVu Sans',
             serif_family='DejaVu Serif', monospace_family='DejaVu Sans Mono',
         )

@@ -13,6 +13,7 @@ import numpy as np
 from recoder_jax.charts.execution import Execution
 from recoder_jax.charts.scores import rule_score
 from recoder_jax.dialogue.response import parse_response, write_response
+from recoder_jax.rewards.attributes import attributes
 from recoder_jax.rewards.audit import INTACT, order_agreement
 from recoder_jax.rewards.audit_damage import PROGRAM_DAMAGES
 from recoder_jax.rewards.similarity import similarity
@@ -20,7 +21,7 @@ from recoder_jax.rewards.textual import PARTS as TEXTUAL_PARTS
 from recoder_jax.rewards.textual import textual_score
 
 RULES = ('text', 'layout', 'chart_type', 'color')
-MAIN = ('format', 'executed', 'rule', 'similarity', 'textual')
+MAIN = ('format', 'language', 'executed', 'rule', 'similarity', 'textual', 'attributes')
 NAMES = (*MAIN, *(f'rule/{name}' for name in RULES), *(f'textual/{name}' for name in TEXTUAL_PARTS))
 BLIND = 0.02               # a mean that falls by less is not seen; ours
 
@@ -69,11 +70,14 @@ def measure_pair(chart: str, damage: str, strength: int, executions: tuple[Execu
     textual = textual_score(damaged, golden, (program, golden_program))
     after_textual = time.perf_counter()
     alike = similarity(golden.render, damaged.render)
+    after_similarity = time.perf_counter()
+    shared = attributes(damaged, golden)
     end = time.perf_counter()
-    values = {'format': float(response.well_formed), 'executed': float(rule.executed), 'rule': rule.low_level, 'similarity': alike,
-              'textual': textual.total}
+    values = {'format': float(response.well_formed), 'language': float(response.closed), 'executed': float(rule.executed), 'rule': rule.low_level,
+              'similarity': alike, 'textual': textual.total, 'attributes': shared}
     values |= {f'rule/{name}': getattr(rule, name) for name in RULES} | {f'textual/{name}': getattr(textual, name) for name in TEXTUAL_PARTS}
-    seconds = {'rule': after_rule - start, 'textual': after_textual - after_rule, 'similarity': end - after_textual}
+    seconds = {'rule': after_rule - start, 'textual': after_textual - after_rule, 'similarity': after_similarity - after_textual,
+               'attributes': end - after_similarity}
     return Pair(chart, damage, strength, values, seconds | {'execution': damaged.seconds})
 
 
@@ -119,8 +123,10 @@ def _agreement(pairs: Sequence[Pair], damage: str, name: str) -> float:
 
 def markdown(found: PartAudit) -> str:
     """The findings as three tables of Markdown."""
-    heads = ['format', 'executed', '**rule**', *RULES, '**similarity**', '**textual**', *(name.replace('_', ' ') for name in TEXTUAL_PARTS)]
-    order = ['format', 'executed', 'rule', *(f'rule/{name}' for name in RULES), 'similarity', 'textual', *(f'textual/{name}' for name in TEXTUAL_PARTS)]
+    heads = ['format', 'language', 'executed', '**rule**', *RULES, '**similarity**', '**textual**', *(name.replace('_', ' ') for name in TEXTUAL_PARTS),
+             '**attributes**']
+    order = ['format', 'language', 'executed', 'rule', *(f'rule/{name}' for name in RULES), 'similarity', 'textual', *(f'textual/{name}' for name in TEXTUAL_PARTS),
+             'attributes']
     heads = [head.replace('chart_type', 'type').replace('chart types', 'types').replace('color', 'colour') for head in heads]
     lines = [f'{found.charts} charts, {found.pairs} pairs. Means; `text` to `colour` are the parts of the rule, `types` to `data` those of textual.', '',
              '| damage | strength | pairs | ' + ' | '.join(heads) + ' |', '|---|' + '---:|' * (len(heads) + 2)]
