@@ -44,6 +44,7 @@ setup(
         "scipy>=1.14",
         "openai>=2.0",
         "packaging",
+        "fsspec",
         "tqdm>=4.66",
         "Jinja2>=3.1",
     ],
@@ -58,6 +59,8 @@ setup(
         "parquet": [PARQUET],
         "tensorboard": [TENSORBOARD],
         "wandb": ["wandb>=0.31,<1"],
+        "gcs": ["gcsfs"],  # gs:// addresses of config.mirror
+        "s3": ["s3fs"],
         "tpu": [TPU],
         "cuda": [JAX.replace("jax", "jax[cuda13]", 1)],
     },

@@ -33,6 +33,7 @@ from recoder_jax.processes import agreed, join
 from recoder_jax.profiling import Profile
 from recoder_jax.rollout.lessons import Lesson, RolloutLessons, SupervisedLessons, all_records
 from recoder_jax.runs.directory import RunDirectory
+from recoder_jax.runs.mirror import Mirror
 from recoder_jax.runs.report import flatten
 from recoder_jax.runs.trackers import check_installed
 from recoder_jax.sampling.budget import cache_line
@@ -52,6 +53,8 @@ def train(config: ConfigDict, workdir: str) -> None:
         stack.enter_context(jax.set_mesh(mesh))
         stack.enter_context(Liveness(run.path, jax.process_index(), jax.process_count()))
         told = stack.enter_context(StopRequest())
+        mirror = stack.enter_context(Mirror(run.path, config.mirror)) if config.mirror and first() else None
+        agreed(False)  # what the first process fetched is there
         checkpoints = stack.enter_context(Checkpoints(run.path / "checkpoints", Retention(config.checkpoint.keep, config.checkpoint.keep_every)))
         start = checkpoints.step
         if start:
@@ -77,12 +80,12 @@ def train(config: ConfigDict, workdir: str) -> None:
             run.write_config(config.to_dict() | {"versions": versions()})
             run.rewind(start)
             watch = stack.enter_context(Watch(run, config))
-        walk(Parts(config, run, mesh, policy, learner, lessons, checkpoints, told, watch, profile), state, position)
+        walk(Parts(config, run, mesh, policy, learner, lessons, checkpoints, told, watch, profile, mirror), state, position)
 
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """What the steps of a run are made with. watch: in the first process, which writes what all of them measured."""
+    """What the steps of a run are made with. watch, mirror: in the first process, which writes what all of them measured."""
 
     config: ConfigDict
     run: RunDirectory
@@ -94,6 +97,7 @@ class Parts:
     told: StopRequest
     watch: Watch | None
     profile: Profile
+    mirror: Mirror | None
 
 
 def walk(parts: Parts, state: TrainState, position: Position) -> None:
@@ -132,6 +136,8 @@ def walk(parts: Parts, state: TrainState, position: Position) -> None:
             reason = parts.told.reached(step + 1)
             if unscored := saver.after_step(state, position, metrics, told=bool(reason)):
                 progress.write(f"{config.name}, step {step + 1}: {unscored}")
+            if parts.mirror:
+                parts.mirror.wake()
             progress.set_postfix(summary(metrics, rl), refresh=False)
             stop_on(alarms)
             if reason and not last:
@@ -215,7 +221,7 @@ def check_same_run(config: ConfigDict, saved: dict) -> None:
     A key that the code did not have when the run was started is not compared. objective.on_nonfinite may change, so that a run which a step
     stopped can go on without it.
     """
-    free = ("name", "steps", "profile", "mesh.", "rollout.offload", "objective.on_nonfinite", "sandbox.workers", "sandbox.isolation", "checkpoint.", "log.", "alarms.", "evaluation.", "judge.", "data.dir", "visual.batch", "versions.")
+    free = ("name", "steps", "profile", "mirror", "mesh.", "rollout.offload", "objective.on_nonfinite", "sandbox.workers", "sandbox.isolation", "checkpoint.", "log.", "alarms.", "evaluation.", "judge.", "data.dir", "visual.batch", "versions.")
     held = ("judge.model", "judge.policy", "judge.max_pixels")  # unlike addresses and deadlines, they change what a reward is
     now, then = flatten(config.to_dict()), flatten(saved)
     compared = [key for key in now if key in held or not key.startswith(free)]

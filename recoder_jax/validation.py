@@ -96,6 +96,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     check(stay % every == 0, f"checkpoint.keep_every is {stay}, not a multiple of checkpoint.every = {every}, when checkpoints are written; change one")
     find(config.data.language)
     check(config.evaluation.max_pixels >= 28 * 28, f"evaluation.max_pixels is {config.evaluation.max_pixels}; give at least {28 * 28}, one token")
+    check("://" in config.mirror or not config.mirror, f"mirror is {config.mirror!r}; give an address such as gs://bucket/runs, or '' for no copy")
     validate_profile(config)
     validate_mesh(config)
     validate_images(config)

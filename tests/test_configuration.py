@@ -63,6 +63,7 @@ def test_every_config_loads_locked_and_says_what_it_is(file):
         (SFT, "--config.profile=(1,2.5)", "such as (10,13), or ()"),
         (SFT, "--config.profile=(3,)", "profile is (3,); give (first step, last step)"),
         (SFT, "--config.profile=(5000,5003)", "lower it or raise steps"),
+        (SFT, "--config.mirror=bucket/runs", "mirror is 'bucket/runs'; give an address"),
         (SFT, "--config.seed=-1", "seed is -1"),
         (SFT, f"--config.seed={2**31}", f"seed is {2**31}"),
         (SFT, "--config.objective.clip_high=inf", "objective.clip_high is inf; give a finite number"),

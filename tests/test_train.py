@@ -1,4 +1,4 @@
-"""A run is a function of its config: killed at any moment and started again, it ends with the same bits."""
+"""A run is a function of its config: killed at any moment and started again, on its disk or from its copy, it ends with the same bits."""
 
 import io
 import json
@@ -94,12 +94,15 @@ def test_killed_and_resumed_training_ends_with_the_same_bits(config, extra, step
     if config != "sft":
         run_to_end(command(config, whole, world, extra), environment)
     if config == "sft":
+        extra += [f"--config.mirror=file://{tmp_path / 'store'}"]
         code, said = kill_after(command(config, broken, world, extra), environment, broken, 2, signal.SIGTERM)
         done = len((broken / "metrics.jsonl").read_text().splitlines())
         assert code == 75 and f"train: stopped at step {done} (SIGTERM); its checkpoint is written; the same command goes on" in said
         assert 2 <= done < kill and (broken / "checkpoints" / str(done)).is_dir()
     kill_after(command(config, broken, world, extra), environment, broken, kill)
     assert len((broken / "metrics.jsonl").read_text().splitlines()) < steps
+    if config == "sft":
+        shutil.rmtree(broken)  # its copy stands
     again = [*extra, "--config.rollout.offload=True"] if config != "sft" else extra  # which changes no bit
     run_to_end(command(config, broken, world, again), environment)
     assert_same(content(broken), content(whole))
