@@ -24,6 +24,7 @@ from recoder_jax import factory
 from recoder_jax.configuration import load
 from recoder_jax.doors import door
 from recoder_jax.faults import fault_of, keep_fault, stop_before
+from recoder_jax.lagging import Lag
 from recoder_jax.learner import Learner, anchor_of, check_rows, has_reference, learner_of, packed, update_metrics
 from recoder_jax.learning.batch import Batch
 from recoder_jax.learning.checkpoint import Checkpoints, Position, Retention
@@ -106,7 +107,7 @@ def walk(parts: Parts, state: TrainState, position: Position) -> None:
     rl, saver = config.kind == "rl", Saver(config, parts.checkpoints)
     if reason := parts.told.reached(start):
         leave(start, reason, saved=start > 0)
-    ended = None
+    ended, lag = None, Lag()
     steps = range(start, config.steps)
     with tqdm(steps, initial=start, total=config.steps, desc=config.name, unit="step", mininterval=1.0, disable=not first()) as progress:
         for step in progress:
@@ -133,6 +134,9 @@ def walk(parts: Parts, state: TrainState, position: Position) -> None:
             loud = agreed(bool(alarms or fault))
             if lesson.records and (loud or last or step == 0 or (step + 1) % config.log.rollouts_every == 0):
                 keep_dialogues(parts.run, step + 1, lesson, tracks(spans, began))
+            lagging = lag.note(step + 1, lesson.own, ended - began)
+            for sentence in lagging if first() else []:
+                progress.write(f"{config.name}, step {step + 1}: {sentence}")
             reason = parts.told.reached(step + 1)
             if unscored := saver.after_step(state, position, metrics, told=bool(reason)):
                 progress.write(f"{config.name}, step {step + 1}: {unscored}")

@@ -117,8 +117,7 @@ class Mirror:
         if not (self._run / 'config.json').exists() and (files := self.fetch()):
             self._say(f'{files} files of the run were fetched from {self.address}')
         self._copied = self._there()
-        self._store.pipe_file(f'{self._root}/.probe', b'')
-        self._store.rm_file(f'{self._root}/.probe')
+        probe(self._store, self._root)
 
     def _follow(self) -> None:
         """The thread: copy whenever there is something new, and again after a pause where the store fails."""
@@ -189,12 +188,18 @@ def open_store(address: str) -> tuple[fsspec.AbstractFileSystem, str]:
     try:
         folders = {'auto_mkdir': True} if protocol in ('file', 'local') else {}
         return fsspec.core.url_to_fs(address, skip_instance_cache=True, use_listings_cache=False, **folders)
-    except ImportError:
+    except ImportError as error:
         extra = _PACKAGES.get(protocol)
         remedy = f'pip install -e .[{extra}]' if extra else 'install the package that fsspec names for it'
-        raise ValueError(f'nothing is installed that reaches {protocol}:// addresses; {remedy}') from None
+        raise ValueError(f'nothing is installed that reaches {protocol}:// addresses ({_words(error)}); {remedy}') from None
     except ValueError as error:
         raise ValueError(f'mirror is {address!r}, which fsspec does not know ({_words(error)}); give gs://bucket/runs or s3://bucket/runs') from None
+
+
+def probe(store: fsspec.AbstractFileSystem, root: str) -> None:
+    """Writes an empty file and takes it away. Raises what the store raises."""
+    store.pipe_file(f'{root}/.probe', b'')
+    store.rm_file(f'{root}/.probe')
 
 
 def _unit(name: str) -> str:
