@@ -59,6 +59,7 @@ setup(
         "parquet": [PARQUET],
         "tensorboard": [TENSORBOARD],
         "wandb": ["wandb>=0.31,<1"],
+        "judge": ["vllm>=0.11"],  # launch/judge.sh; in an environment of its own, for it pins torch and more
         "gcs": ["gcsfs"],  # gs:// addresses of config.mirror
         "s3": ["s3fs"],
         "tpu": [TPU],
