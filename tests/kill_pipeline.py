@@ -36,6 +36,8 @@ def get_config():
     config.rollout.group, config.rollout.response_tokens, config.rollout.charts = 2, 24, 4
     if config.kind == "rl":
         config.batch.rows, config.batch.row_tokens = 1, 800
+    if config.data.mixed_with:
+        config.data.mixed_with = "chart_world:train[:8]"
     config.evaluation.charts = config.evaluation.batch = 6
     return config
 """
