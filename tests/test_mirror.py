@@ -86,7 +86,7 @@ def test_a_new_disk_gets_the_run_without_what_was_not_finished(address, tmp_path
     said = []
     with Mirror(there, address, QUICK, said.append):
         assert files(there) == files(run.path, but=('checkpoints/3', 'processes'))
-    assert said == [f'4 files of the run were fetched from {address}/run']
+    assert said == [f'5 files of the run were fetched from {address}/run']
 
 
 def test_what_is_gone_or_taken_back_is_gone_in_the_copy_and_finished_files_are_copied_once(address, tmp_path):
@@ -100,7 +100,7 @@ def test_what_is_gone_or_taken_back_is_gone_in_the_copy_and_finished_files_are_c
     Away.asked = 0
     with Mirror(run.path, address, QUICK):
         pass
-    assert Away.asked == 1 + 4        # the probe, config, metrics, two files of checkpoint 5
+    assert Away.asked == 1 + 1 + 4      # the claim, which is copied as a file too; config, metrics, two files of checkpoint 5
     with Mirror(tmp_path / 'new' / 'run', address, QUICK):
         pass
     assert files(tmp_path / 'new' / 'run') == files(run.path, but=('checkpoints/4',))
@@ -123,7 +123,7 @@ def test_a_store_that_is_away_for_a_while_delays_the_copy_and_nothing_else(addre
         assert files(tmp_path / 'new' / 'run') == files(run.path)
 
 
-@pytest.mark.parametrize('writes', range(2, 9))
+@pytest.mark.parametrize('writes', range(7))
 def test_a_copy_that_broke_off_anywhere_holds_no_half_checkpoint(writes, address, tmp_path):
     run, said = run_at(tmp_path / 'run', 2), []
     with Mirror(run.path, address, QUICK):
@@ -131,8 +131,8 @@ def test_a_copy_that_broke_off_anywhere_holds_no_half_checkpoint(writes, address
     run.write_metrics(3, {'loss/nll': 0.1})
     checkpoint(run, 3)
     with contextlib.suppress(ValueError), Mirror(run.path, address, Patience(first=0.02, start=0.1, end=0.0), said.append):
-        Away.writes = writes - 2
-    assert bool(said) == (writes < 6)
+        Away.writes = writes
+    assert bool(said) == (writes < 5)
     Away.writes = None
     there = tmp_path / 'new' / 'run'
     with Mirror(there, address, QUICK):
@@ -141,6 +141,16 @@ def test_a_copy_that_broke_off_anywhere_holds_no_half_checkpoint(writes, address
         for step in finished:
             assert files(there / 'checkpoints' / step) == files(run.path / 'checkpoints' / step)
         assert '2' in finished and len(RunDirectory.existing(there).read_metrics()) >= max(map(int, finished))
+
+
+def test_no_run_is_copied_over_another_one(address, tmp_path):
+    one, other = run_at(tmp_path / 'one' / 'run', 3), run_at(tmp_path / 'other' / 'run', 1)
+    with Mirror(one.path, address, QUICK):
+        pass
+    with pytest.raises(ValueError, match='holds the copy of another run than'), Mirror(other.path, address, QUICK):
+        pass
+    with Mirror(tmp_path / 'new' / 'run', address, QUICK):
+        assert files(tmp_path / 'new' / 'run') == files(one.path)
 
 
 @pytest.mark.parametrize(('address', 'words'), [('nowhere://x/y', 'does not know'), ('runs', 'give an address')])

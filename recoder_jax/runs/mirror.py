@@ -6,9 +6,12 @@ delays copies and no step.
 
 Copied are all files but partial ones and signs of life. A checkpoint is copied when it is finished, with its mark of a finished write last, after
 the metrics and dialogues of its steps; on the store one without the mark does not count.
+
+    RUN/mirror.json    {"run": <random>}, in the copy too, so that no run is copied over another one
 """
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,9 +21,11 @@ import sys
 import threading
 import time
 from typing import Self
+import uuid
 
 import fsspec
 
+NAME = 'mirror.json'
 MARK = '_CHECKPOINT_METADATA'       # Orbax writes it when a checkpoint is committed
 _UNIT = re.compile(r'checkpoints/\d+/|reference/')
 _FINAL = re.compile(r'renders/|checkpoints/\d+/|reference/')       # files that never change once they are there
@@ -45,7 +50,7 @@ class Mirror:
     """Keeps the copy of the run directory `run` at `address`/<name of the run directory>. A context manager: entering it fetches the copy where
     the run directory holds no run, leaving it waits for the last copy, or says on stderr what is not copied.
 
-    Entering raises ValueError when the store refuses, or does not answer for `patience.start` seconds.
+    Entering raises ValueError when the store refuses, holds another run under this name, or does not answer for `patience.start` seconds.
     """
 
     def __init__(self, run: Path, address: str, patience: Patience = Patience(), say: Callable[[str], None] | None = None):
@@ -112,12 +117,20 @@ class Mirror:
         return len(wanted)
 
     def _begin(self) -> None:
-        """Fetch the copy if there is no run here, and find out whether the store can be written to. config.json is fetched last: until then
-        there is no run here."""
+        """Fetch the copy if there is no run here, and claim it. config.json is fetched last: until then there is no run here."""
         if not (self._run / 'config.json').exists() and (files := self.fetch()):
             self._say(f'{files} files of the run were fetched from {self.address}')
         self._copied = self._there()
-        probe(self._store, self._root)
+        file, claim = self._run / NAME, f'{self._root}/{NAME}'
+        own = file.read_bytes() if file.exists() else None
+        standing = self._store.cat_file(claim) if NAME in self._copied else None
+        if standing is not None and standing != own:
+            raise ValueError(f'{self.address} holds the copy of another run than {self._run}; choose another mirror or another --workdir')
+        if own is None:
+            self._run.mkdir(parents=True, exist_ok=True)
+            own = json.dumps({'run': uuid.uuid4().hex}).encode()
+            file.write_bytes(own)
+        self._store.pipe_file(claim, own)
 
     def _follow(self) -> None:
         """The thread: copy whenever there is something new, and again after a pause where the store fails."""
@@ -142,6 +155,8 @@ class Mirror:
         while True:
             try:
                 return action()
+            except ValueError:
+                raise
             except Exception as error:      # of any library behind fsspec
                 if type(error).__name__ in _LASTING or time.monotonic() + pause > deadline:
                     raise ValueError(f'{self.address} cannot be used ({_words(error)}); look at the address, the credentials and the store') from None
