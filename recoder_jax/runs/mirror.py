@@ -29,7 +29,7 @@ NAME = 'mirror.json'
 MARK = '_CHECKPOINT_METADATA'       # Orbax writes it when a checkpoint is committed
 _UNIT = re.compile(r'checkpoints/\d+/|reference/')
 _FINAL = re.compile(r'renders/|checkpoints/\d+/|reference/')       # files that never change once they are there
-_LEFT_OUT = re.compile(r'(^|/)\.|\.orbax-checkpoint-tmp|^processes/|^checkpoints/damaged_')
+_LEFT_OUT = re.compile(r'\.(tmp|partial)$|\.orbax-checkpoint-tmp|^processes/|^checkpoints/damaged_')
 _PACKAGES = {'gs': 'gcs', 'gcs': 'gcs', 's3': 's3', 's3a': 's3'}      # extras of setup.py by protocol
 _LASTING = ('PermissionError', 'FileNotFoundError', 'NotImplementedError', 'NoCredentialsError')       # errors that asking again does not mend
 
