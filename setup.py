@@ -45,6 +45,7 @@ setup(
         "scipy>=1.14",
         "openai>=2.0",
         "packaging",
+        "fsspec",
         "tqdm>=4.66",
         "Jinja2>=3.1",
     ],
@@ -60,6 +61,9 @@ setup(
         "parquet": [PARQUET],
         "tensorboard": [TENSORBOARD],
         "wandb": ["wandb>=0.31,<1"],
+        "judge": ["vllm>=0.11"],  # launch/judge.sh; in an environment of its own, for it pins torch and more
+        "gcs": ["gcsfs"],  # gs:// addresses of config.mirror
+        "s3": ["s3fs"],
         "tpu": [TPU],
         "cuda": [JAX.replace("jax", "jax[cuda13]", 1)],
     },

@@ -35,6 +35,8 @@ def add_policy(config: ml_collections.ConfigDict) -> None:
     config.seed = 0  # decides initial weights, data order and sampling
     config.init = ""  # run directory, RUN@STEP, RUN@best or policy directory to start from; '' starts from random weights
     config.steps = 1000  # updates
+    config.mirror = ""  # gs://bucket/folder, s3://bucket/folder: RUN is copied to RUN's name in it, and fetched from there where RUN is empty; '' is off
+    config.profile = ()  # (first step, last step), from 1: the first process writes a trace of them into RUN/profile; () writes none
 
     config.model = ml_collections.ConfigDict()
     config.model.preset = "tiny"  # tiny, 100m, 3b, 7b or 72b

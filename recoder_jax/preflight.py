@@ -26,7 +26,7 @@ from packaging.requirements import Requirement
 
 from recoder_jax import factory, learner
 from recoder_jax.charts.sandbox import Sandbox
-from recoder_jax.configuration import defaults, load
+from recoder_jax.configuration import defaults, load, one_line
 from recoder_jax.data.sources import open_charts, open_examples
 from recoder_jax.doors import door, sentence
 from recoder_jax.learning.checkpoint import run_of
@@ -36,12 +36,15 @@ from recoder_jax.planning.machines import GIB, chip_of
 from recoder_jax.planning.stand_ins import trees_of
 from recoder_jax.planning.verdict import fits, peak
 from recoder_jax.rewards.judge_options import addresses
+from recoder_jax.runs.mirror import open_store, probe
 
 OPTIONAL = {  # module -> (extra that brings it, what is not there without it)
     "aiohttp": ("serve", "serve"), "seaborn": ("charts", "programs that import seaborn"), "pandas": ("charts", "programs that import pandas"),
     "resvg_py": ("svg", "programs in SVG"), "pyarrow": ("parquet", "prepare mm_recoder"), "tensorboard": ("tensorboard", "log.tensorboard"),
-    "wandb": ("wandb", "log.wandb"), "libtpu": ("tpu", "TPUs, and plan --topology"),
+    "wandb": ("wandb", "log.wandb"), "libtpu": ("tpu", "TPUs, and plan --topology"), "jax_cuda13_plugin": ("cuda", "NVIDIA GPUs"),
+    "gcsfs": ("gcs", "mirror to gs://"), "s3fs": ("s3", "mirror to s3://"),
 }
+NODES = {"/dev/nvidia0": "cuda", "/dev/accel0": "tpu", "/dev/vfio/0": "tpu"}  # device files -> the extra that lets jax use them
 SECONDS = 5  # deadline of a judge's sign of life
 PROGRAM = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\n"
 
@@ -85,6 +88,8 @@ def verdicts(config: ConfigDict | None, workdir: str) -> Iterator[Verdict]:
     if config.judge.base_url and (config.reward.beta or config.reward.ramp_beta):
         for address in addresses(config.judge.base_url):
             yield looked("judge", lambda address=address: judge(address, config.judge.key_variable))
+    if config.mirror:
+        yield looked("mirror", lambda: mirror(config.mirror))
     mesh = looked("mesh", lambda: mesh_and_rows(config))
     yield mesh
     if not mesh.good:
@@ -129,9 +134,18 @@ def missing_extras() -> str:
 
 
 def devices() -> str:
-    """Raises RuntimeError where jax finds none."""
+    """Raises RuntimeError where jax finds none, ValueError where it passes over an accelerator that is there."""
     found = jax.devices()
+    check_used(found[0].platform, [node for node in NODES if os.path.exists(node)], os.environ.get("JAX_PLATFORMS", ""))
     return f"{len(found)} x {found[0].device_kind}, {jax.process_count()} process, {len(os.sched_getaffinity(0))} cores for programs"
+
+
+def check_used(platform: str, nodes: Sequence[str], told: str) -> None:
+    """platform: of jax's devices. nodes: device files that are there. told: JAX_PLATFORMS. Raises ValueError with the remedy."""
+    if platform == "cpu" and nodes and "cpu" in told:
+        raise ValueError(f"{nodes[0]} is there but JAX_PLATFORMS={told} has jax use the processor; unset it")
+    if platform == "cpu" and nodes:
+        raise ValueError(f"{nodes[0]} is there but jax finds the processor alone; pip install -e .[{NODES[nodes[0]]}]")
 
 
 def sandbox(config: ConfigDict) -> str:
@@ -181,6 +195,16 @@ def judge(address: str, variable: str) -> str:
         raise ValueError(f"{address} answers {error.code}; {remedy}") from None
     except OSError as error:
         raise ValueError(f"{address} does not answer ({getattr(error, 'reason', error)}); start it, launch/judge.sh") from None
+
+
+def mirror(address: str) -> str:
+    try:
+        probe(*open_store(address))
+    except ValueError:
+        raise
+    except Exception as error:  # of any library behind fsspec
+        raise ValueError(f"{address} cannot be written ({one_line(error)}); look at the address, the credentials and the store") from None
+    return f"{address} can be written"
 
 
 def mesh_and_rows(config: ConfigDict) -> str:

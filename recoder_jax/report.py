@@ -1,10 +1,11 @@
 """Writes `report.html` of a run, of a chain of runs such as SFT, corrections, stage 1, stage 2, or of runs side by side.
 
-    python -m recoder_jax.report RUN [RUN ...] [--overlay | --chain] [--out report.html]
+    python -m recoder_jax.report RUN [RUN ...] [--overlay | --chain] [--rate=2.5] [--out report.html]
 """
 
 import argparse
 from collections.abc import Sequence
+import math
 from pathlib import Path
 import sys
 
@@ -12,16 +13,17 @@ from recoder_jax.charts.scores import same_program
 from recoder_jax.doors import door
 from recoder_jax.evaluation.metrics import low_level_difference
 from recoder_jax.evaluation.table import format_interval, results_table
+from recoder_jax.runs.costs import cost_of, money
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.runs.records import Evaluation
 from recoder_jax.runs.report import Comparison, write_report
 
 
 def build(runs: Sequence[str | Path], out: str | Path | None = None, *, title: str | None = None,
-          dialogue_limit: int = 4_000, arrangement: str | None = None) -> Path:
+          dialogue_limit: int = 4_000, arrangement: str | None = None, rate: float | None = None) -> Path:
     """Writes the report of `runs` and returns its path; see `runs.report.write_report`."""
     return write_report(runs, out, title=title, comparisons=comparisons_of(runs), dialogue_limit=dialogue_limit,
-                        same_program=same_program, arrangement=arrangement)
+                        same_program=same_program, arrangement=arrangement, rate=rate)
 
 
 def evaluations_of(runs: Sequence[str | Path]) -> list[Evaluation]:
@@ -61,6 +63,13 @@ def print_results(runs: Sequence[str | Path]) -> None:
         print(f'{comparison.label}: {format_interval(comparison.difference, signed=True)} points of low-level')
 
 
+def print_costs(runs: Sequence[str | Path], rate: float) -> None:
+    """A line a run for the terminal."""
+    for run in map(RunDirectory.existing, runs):
+        cost = cost_of(run.read_metrics(), rate)
+        print(f'{run.name}: {money(cost.device_hours)} device-hours of {cost.steps} steps cost {money(cost.money)}, {money(cost.step)} a step')
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog='python -m recoder_jax.report', description=__doc__.split('\n')[0])
     parser.add_argument('runs', nargs='+', metavar='RUN', help='run directories, in the order of the chain')
@@ -73,13 +82,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--title', help='title of the page (default: names of the runs)')
     parser.add_argument('--dialogues', type=int, default=4_000, metavar='N',
                         help='at most how many dialogues the page carries, spread evenly over the steps (default: 4000)')
+    parser.add_argument('--rate', type=float, metavar='MONEY', help='what an hour of one device costs: the page says what the runs cost (default: it does not)')
     options = parser.parse_args(arguments)
     return door('report', lambda: _report(options))
 
 
 def _report(options: argparse.Namespace) -> None:
-    out = build(options.runs, options.out, title=options.title, dialogue_limit=options.dialogues, arrangement=options.arrangement)
+    if options.rate is not None and not 0 < options.rate < math.inf:
+        raise ValueError(f'--rate is {options.rate}; give what an hour of one device costs, a number above 0')
+    out = build(options.runs, options.out, title=options.title, dialogue_limit=options.dialogues, arrangement=options.arrangement, rate=options.rate)
     print_results(options.runs)
+    if options.rate is not None:
+        print_costs(options.runs, options.rate)
     print(out)
 
 

@@ -24,18 +24,21 @@ from recoder_jax import factory
 from recoder_jax.configuration import load
 from recoder_jax.doors import door
 from recoder_jax.faults import fault_of, keep_fault, stop_before
+from recoder_jax.lagging import Lag
 from recoder_jax.learner import Learner, anchor_of, check_rows, has_reference, learner_of, packed, update_metrics
 from recoder_jax.learning.batch import Batch
 from recoder_jax.learning.checkpoint import Checkpoints, Position, Retention
 from recoder_jax.learning.step import TrainState, initial_state, moments_in, place
 from recoder_jax.liveness import Liveness
 from recoder_jax.processes import agreed, join
+from recoder_jax.profiling import Profile
 from recoder_jax.rollout.lessons import Lesson, RolloutLessons, SupervisedLessons, all_records
 from recoder_jax.runs.directory import RunDirectory
+from recoder_jax.runs.mirror import Mirror
 from recoder_jax.runs.report import flatten
 from recoder_jax.runs.trackers import check_installed
 from recoder_jax.sampling.budget import cache_line
-from recoder_jax.sampling.timeline import Span, tracks
+from recoder_jax.sampling.timeline import Span, spent, tracks
 from recoder_jax.saving import Saver
 from recoder_jax.stopping import StopRequest, leave
 from recoder_jax.watching import Watch, stop_on
@@ -51,6 +54,8 @@ def train(config: ConfigDict, workdir: str) -> None:
         stack.enter_context(jax.set_mesh(mesh))
         stack.enter_context(Liveness(run.path, jax.process_index(), jax.process_count()))
         told = stack.enter_context(StopRequest())
+        mirror = stack.enter_context(Mirror(run.path, config.mirror)) if config.mirror and first() else None
+        agreed(False)  # what the first process fetched is there
         checkpoints = stack.enter_context(Checkpoints(run.path / "checkpoints", Retention(config.checkpoint.keep, config.checkpoint.keep_every)))
         start = checkpoints.step
         if start:
@@ -71,17 +76,17 @@ def train(config: ConfigDict, workdir: str) -> None:
         else:
             state = initial_state(factory.initial_params(config, policy, mesh), learner.optimizer, learner.placed)
             position = Position(0, config.seed, 0)
-        watch = None
+        watch, profile = None, stack.enter_context(Profile(run.path / "profile", config.profile if first() else ()))
         if first():
             run.write_config(config.to_dict() | {"versions": versions()})
             run.rewind(start)
             watch = stack.enter_context(Watch(run, config))
-        walk(Parts(config, run, mesh, policy, learner, lessons, checkpoints, told, watch), state, position)
+        walk(Parts(config, run, mesh, policy, learner, lessons, checkpoints, told, watch, profile, mirror), state, position)
 
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """What the steps of a run are made with. watch: in the first process, which writes what all of them measured."""
+    """What the steps of a run are made with. watch, mirror: in the first process, which writes what all of them measured."""
 
     config: ConfigDict
     run: RunDirectory
@@ -92,6 +97,8 @@ class Parts:
     checkpoints: Checkpoints
     told: StopRequest
     watch: Watch | None
+    profile: Profile
+    mirror: Mirror | None
 
 
 def walk(parts: Parts, state: TrainState, position: Position) -> None:
@@ -100,32 +107,41 @@ def walk(parts: Parts, state: TrainState, position: Position) -> None:
     rl, saver = config.kind == "rl", Saver(config, parts.checkpoints)
     if reason := parts.told.reached(start):
         leave(start, reason, saved=start > 0)
+    ended, lag = None, Lag()
     steps = range(start, config.steps)
     with tqdm(steps, initial=start, total=config.steps, desc=config.name, unit="step", mininterval=1.0, disable=not first()) as progress:
         for step in progress:
-            began = time.perf_counter()
+            parts.profile.before(step + 1)
+            began, since = time.perf_counter(), ended
             lesson, state = learned_from(parts.lessons, state, position, parts.learner, rl and config.rollout.offload)
             batch = packed(lesson.trees, config, parts.mesh, parts.policy.config.image_id)
             placed, handed = place(batch.local, parts.mesh), time.perf_counter()
             state, metrics, fault = updated(parts.learner, state, placed, lesson, config)
             del placed  # or it would lie on the devices during the next rollout
             ended = time.perf_counter()
+            parts.profile.after(step + 1)
             if fault:
                 said = keep_fault(parts.run, step + 1, lesson, batch.local, fault)
                 if config.objective.on_nonfinite == "stop":
                     before = dataclasses.replace(state, step=counted(step, parts.learner))
                     stop_before(parts.checkpoints, before, position, config.objective.updates == 1, said)
                 progress.write(f"{config.name}, {said}")
-            metrics = lesson.metrics | metrics | {"time/update": ended - handed, "time/step": ended - began, "batch/padding": batch.padding}
+            spans = [*lesson.spans, Span("update", handed, ended)]
+            metrics = lesson.metrics | metrics | times(spans, since, began, ended) | {"batch/padding": batch.padding}
             metrics["throughput/trained_tokens_per_s"] = metrics.get("batch/trained_tokens", 0.0) / (ended - handed)
             alarms = parts.watch.write(step + 1, metrics, lesson.alarms, progress.write) if parts.watch else []
             last, position = step + 1 == config.steps, Position(step + 1, config.seed, lesson.stop)
             loud = agreed(bool(alarms or fault))
             if lesson.records and (loud or last or step == 0 or (step + 1) % config.log.rollouts_every == 0):
-                keep_dialogues(parts.run, step + 1, lesson, tracks([*lesson.spans, Span("update", handed, ended)], began))
+                keep_dialogues(parts.run, step + 1, lesson, tracks(spans, began))
+            lagging = lag.note(step + 1, lesson.own, ended - began)
+            for sentence in lagging if first() else []:
+                progress.write(f"{config.name}, step {step + 1}: {sentence}")
             reason = parts.told.reached(step + 1)
             if unscored := saver.after_step(state, position, metrics, told=bool(reason)):
                 progress.write(f"{config.name}, step {step + 1}: {unscored}")
+            if parts.mirror:
+                parts.mirror.wake()
             progress.set_postfix(summary(metrics, rl), refresh=False)
             stop_on(alarms)
             if reason and not last:
@@ -139,6 +155,14 @@ def keep_dialogues(run: RunDirectory, step: int, lesson: Lesson, timeline: dict[
     if first():
         run.write_rollouts(step, records)
         run.write_timeline(step, timeline)
+
+
+def times(spans: list[Span], since: float | None, began: float, ended: float) -> dict[str, float]:
+    """Seconds of a step, of its update, and what it was spent on; spent_save: between the step before, which ended at `since`, and this one,
+    where checkpoint, metrics and dialogues were written. The last span is the update's."""
+    shares = spent(spans, began, ended) | {"save": 0.0 if since is None else began - since}
+    update = {"time/update": spans[-1].end - spans[-1].begin, "time/step": ended - began}
+    return update | {f"time/spent_{name}": seconds for name, seconds in shares.items()}
 
 
 def first() -> bool:
@@ -201,7 +225,7 @@ def check_same_run(config: ConfigDict, saved: dict) -> None:
     A key that the code did not have when the run was started is not compared. objective.on_nonfinite may change, so that a run which a step
     stopped can go on without it.
     """
-    free = ("name", "steps", "mesh.", "rollout.offload", "objective.on_nonfinite", "sandbox.workers", "sandbox.isolation", "checkpoint.", "log.", "alarms.", "evaluation.", "judge.", "data.dir", "visual.batch", "versions.")
+    free = ("name", "steps", "profile", "mirror", "mesh.", "rollout.offload", "objective.on_nonfinite", "sandbox.workers", "sandbox.isolation", "checkpoint.", "log.", "alarms.", "evaluation.", "judge.", "data.dir", "visual.batch", "versions.")
     held = ("judge.model", "judge.policy", "judge.max_pixels")  # unlike addresses and deadlines, they change what a reward is
     now, then = flatten(config.to_dict()), flatten(saved)
     compared = [key for key in now if key in held or not key.startswith(free)]

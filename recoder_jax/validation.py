@@ -96,6 +96,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
     check(stay % every == 0, f"checkpoint.keep_every is {stay}, not a multiple of checkpoint.every = {every}, when checkpoints are written; change one")
     find(config.data.language)
     check(config.evaluation.max_pixels >= 28 * 28, f"evaluation.max_pixels is {config.evaluation.max_pixels}; give at least {28 * 28}, one token")
+    check("://" in config.mirror or not config.mirror, f"mirror is {config.mirror!r}; give an address such as gs://bucket/runs, or '' for no copy")
+    validate_profile(config)
     validate_mesh(config)
     validate_images(config)
     validate_objective(config)
@@ -103,6 +105,13 @@ def validate(config: ml_collections.ConfigDict) -> None:
     if config.kind == "rl":
         validate_rollout(config)
         validate_language(config)
+
+
+def validate_profile(config: ml_collections.ConfigDict) -> None:
+    steps = config.profile
+    sound = len(steps) in (0, 2) and all(type(step) is int and step >= 1 for step in steps) and steps == tuple(sorted(steps))
+    check(sound, f"profile is {steps}; give (first step, last step), whole numbers from 1 such as (10,13), or () for no trace")
+    check(not steps or steps[0] <= config.steps, f"profile is {steps} but the run ends at step {config.steps}; lower it or raise steps")
 
 
 def validate_mesh(config: ml_collections.ConfigDict) -> None:

@@ -36,7 +36,7 @@ class Watch:
 
     def write(self, step: int, metrics: Mapping[str, float], tampering: Sequence[str] = (), say: Callable[[str], None] = print) -> list[AlarmRecord]:
         """Write a step, say the alarms that begin with it and return them. tampering: sentences about the step's programs."""
-        metrics = {**metrics, **memory_metrics()}
+        metrics = {**metrics, **memory_metrics(), "process/devices": float(jax.device_count())}
         self._run.write_metrics(step, metrics)
         self._trackers.write(step, metrics)
         alarms = self._alarms.see({"step": step, **metrics}, tampering) if self._alarms else []

@@ -131,7 +131,8 @@ def supervised_run(path: Path, steps: int, seed: int, start: float) -> RunDirect
             'loss/total': 0.12 + start * math.exp(-step / (0.2 * steps)) + 0.02 * noise,
             'optimizer/grad_norm': 0.9 + 0.2 * abs(noise),
             'optimizer/lr': 1e-3 * min(1, 10 * step / steps) * (1 + math.cos(math.pi * step / steps)) / 2,
-            'throughput/trained_tokens_per_s': 5200 + 150 * noise, 'time/step': 0.42 + 0.02 * noise})
+            'throughput/trained_tokens_per_s': 5200 + 150 * noise, 'time/step': 0.42 + 0.02 * noise,
+            'process/devices': 4.0})
     return run
 
 
@@ -166,6 +167,8 @@ def rl_run(path: Path, steps: int, seed: int, branch_turn: int, skills: tuple[fl
             'sampling/logprob_gap': 1e-6 * (2 + abs(noise)),
             'sampling/response_tokens': 63 + noise, 'sampling/tokens': 2000.0, 'sampling/truncated': 0.0,
             'time/rollout': 2.1 + 0.1 * noise, 'time/execute': 0.5, 'time/update': 1.2, 'time/step': 3.4 + 0.1 * noise,
+            'time/spent_rollout': 1.7, 'time/spent_update': 1.2, 'time/spent_execute': 0.3 - 0.2 * step / steps, 'time/spent_judge': 0.1,
+            'time/spent_save': 0.4 * (step % 10 == 1), 'time/spent_idle': 0.1 + 0.2 * step / steps + 0.1 * noise, 'process/devices': 4.0,
             'throughput/sampled_tokens_per_s': 1900 + 60 * noise, 'throughput/trained_tokens_per_s': 3600 + 90 * noise,
             'throughput/executions_per_s': 41 + noise})
     return run

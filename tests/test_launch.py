@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -10,7 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+import setuptools
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 HERE = Path("launch")
 GOLDEN = Path("tests/launch_golden")
@@ -207,6 +211,29 @@ def test_an_image_copies_what_is_there_and_installs_extras_that_are(file):
     text = file.read_text()
     copied = [word for line in text.splitlines() if line.startswith("COPY ") for word in line.split()[1:-1]]
     assert {"setup.py", "recoder_jax", "configs"} <= set(copied) and all(Path(name).exists() for name in copied)
-    extras = re.search(r"'\.\[([a-z,]+)\]'", text)[1].split(",")
+    extras = re.search(r"'\.\[([a-z0-9,]+)\]'", text)[1].split(",")
     declared = Path("setup.py").read_text()
     assert extras and all(f'"{extra}": [' in declared or f'"{extra}": CHARTS' in declared for extra in extras)
+    lock = re.search(r"--constraint (\S+)", text)[1]
+    assert Path(lock).stem in extras and Path(lock).exists()
+
+
+@pytest.fixture(scope="module")
+def declared():
+    """(requirements by extra, those of all under '') as setup.py gives them."""
+    told = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(setuptools, "setup", lambda **words: told.update(words))
+        runpy.run_path("setup.py")
+    return {"": told["install_requires"], **told["extras_require"]}
+
+
+@pytest.mark.parametrize("lock", sorted(Path("launch/locks").glob("*.txt")), ids=lambda lock: lock.stem)
+def test_a_lock_pins_everything_that_setup_asks_for_within_its_bounds(lock, declared):
+    """Run launch/lock.sh when this fails."""
+    pins = [Requirement(line) for line in lock.read_text().splitlines() if line and not line.startswith("#")]
+    versions = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in pins}
+    common = [] if lock.stem == "judge" else [extra for extra in declared if extra not in ("test", "cuda", "tpu", "judge")]
+    wanted = [Requirement(one) for extra in {"", *common, lock.stem} & declared.keys() for one in declared[extra]]
+    assert len(wanted) > 15 and all(one.specifier.contains(versions[canonicalize_name(one.name)]) for one in wanted)
+    assert {"cuda": "jax-cuda13-plugin", "tpu": "libtpu", "judge": "vllm"}.get(lock.stem, "s3fs") in versions

@@ -63,6 +63,20 @@ def test_processes_together_see_any_span_of_the_order(size, processes, start, co
     assert whole.span(12, 6) == whole.batch(2)
 
 
+@given(st.integers(1, 30), st.lists(st.sampled_from([1, 2, 4]), min_size=2, max_size=5), st.lists(st.sampled_from([4, 8, 12]), min_size=8, max_size=8))
+@settings(max_examples=60, deadline=None)
+def test_a_run_started_again_with_more_or_fewer_processes_goes_on_with_the_same_order(size, lives, counts):
+    """Each life takes two updates from the position that the one before it left; with refills updates take unequal numbers of charts."""
+    position, seen = 0, []
+    for life, processes in enumerate(lives):
+        parts = [Pipeline(Numbers(size), 4, 7, process, processes) for process in range(processes)]
+        for count in (counts + counts)[2 * life:2 * life + 2]:
+            told = [part.span(position, count) for part in parts]
+            seen += [told[place % processes][place // processes] for place in range(count)]
+            position += count
+    assert seen == Pipeline(Numbers(size), 4, seed=7).span(0, position)
+
+
 def test_bounded_epochs_end_and_leave_out_the_short_batch():
     pipeline = Pipeline(Numbers(10), 4, 0, epochs=2)
     assert pipeline.steps == 5

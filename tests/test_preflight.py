@@ -44,11 +44,24 @@ def test_without_a_config_it_looks_at_the_machine(capsys, tmp_path):
 def test_everything_that_is_missing_has_a_line_of_its_own(capsys, world, tmp_path):
     """Three at once, and a mesh for which there are no devices, after which nothing is compiled."""
     broken = ["--config.data.dir=/nowhere", f"--config.init={tmp_path}", *JUDGED, "--config.judge.base_url=http://127.0.0.1:9/v1", "--config.mesh.fsdp=3",
+              "--config.mirror=nowhere://bucket",
               "--config.batch.rows=3", "--config.batch.size=3"]
     code, found, _ = lines(capsys, [f"--config={RL}", f"--workdir={tmp_path}", *broken])
-    assert code == 1 and {name for name, (verdict, _) in found.items() if verdict == "FAIL"} == {"data", "init", "judge", "mesh"}
+    assert code == 1 and {name for name, (verdict, _) in found.items() if verdict == "FAIL"} == {"data", "init", "judge", "mirror", "mesh"}
+    assert "fsspec does not know" in found["mirror"][1]
     assert "prepare" in found["data"][1] and "launch/judge.sh" in found["judge"][1] and "convert import" in found["init"][1]
     assert list(found)[-1] == "mesh"
+
+
+@pytest.mark.parametrize(
+    ("platform", "nodes", "told", "words"),
+    [("cpu", ["/dev/nvidia0"], "", r"install -e .\[cuda\]"), ("cpu", ["/dev/vfio/0"], "", r"install -e .\[tpu\]"), ("cpu", ["/dev/accel0"], "cpu", "unset it")],
+)
+def test_an_accelerator_that_jax_passes_over_is_named(platform, nodes, told, words):
+    with pytest.raises(ValueError, match=words):
+        preflight.check_used(platform, nodes, told)
+    preflight.check_used("gpu", nodes, told)
+    preflight.check_used(platform, [], told)
 
 
 def test_a_config_that_cannot_be_read_is_bad_input(capsys):

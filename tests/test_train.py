@@ -1,4 +1,4 @@
-"""A run is a function of its config: killed at any moment and started again, it ends with the same bits."""
+"""A run is a function of its config: killed at any moment and started again, on its disk or from its copy, it ends with the same bits."""
 
 import io
 import json
@@ -100,12 +100,15 @@ def test_killed_and_resumed_training_ends_with_the_same_bits(config, extra, step
     whole, broken = whole_sft if config == "sft" else whole_rl, tmp_path / "broken"
     extra = [*extra, f"--config.steps={steps}"]
     if config == "sft":
+        extra += [f"--config.mirror=file://{tmp_path / 'store'}"]
         code, said = kill_after(command(config, broken, world, extra), environment, broken, 2, signal.SIGTERM)
         done = len((broken / "metrics.jsonl").read_text().splitlines())
         assert code == 75 and f"train: stopped at step {done} (SIGTERM); its checkpoint is written; the same command goes on" in said
         assert 2 <= done < kill and (broken / "checkpoints" / str(done)).is_dir()
     kill_after(command(config, broken, world, extra), environment, broken, kill)
     assert len((broken / "metrics.jsonl").read_text().splitlines()) < steps
+    if config == "sft":
+        shutil.rmtree(broken)  # its copy stands
     again = [*extra, "--config.rollout.offload=True"] if config != "sft" else extra  # which changes no bit
     run_to_end(command(config, broken, world, again), environment)
     assert_same(content(broken), content(whole))
@@ -189,12 +192,16 @@ def test_chain_of_stages_evaluation_and_correction(world, tmp_path, capsys):
     """Corrections, stage 2 from them, evaluation over three turns, correction of a picture: every door on the road."""
     first, second = tmp_path / "corrections", tmp_path / "stage2"
     common = [f"--config.data.dir={world}", *SMALL, "--config.steps=2", "--config.data.mixed_with=chart_world:train[:8]"]
-    assert train.main(["--config=configs/tiny/sft_corrections.py", f"--workdir={first}", *common]) == 0
-    rl = [f"--config.data.dir={world}", *SMALL_RL, "--config.steps=1", f"--config.init={first}"]
+    assert train.main(["--config=configs/tiny/sft_corrections.py", f"--workdir={first}", *common, "--config.profile=(2,9)"]) == 0
+    rl = [f"--config.data.dir={world}", *SMALL_RL, "--config.steps=1", "--config.profile=(1,1)", f"--config.init={first}"]
     assert train.main(["--config=configs/tiny/stage2_full_trajectory.py", f"--workdir={second}", *rl]) == 0
     row = RunDirectory.existing(second).read_metrics()[0]
     assert {"reward/total", "reward/format", "reward/rule", "turn1/executed", "turn2/low_level", "sampling/logprob_gap"} <= row.keys()
     assert row["sampling/logprob_gap"] < 1e-4
+    parts = [value for name, value in row.items() if name.startswith("time/spent_")]
+    assert len(parts) == 6 and sum(parts) == pytest.approx(row["time/step"], rel=1e-6) and row["time/spent_rollout"] == pytest.approx(row["time/sample"])
+    traces = [list((run / "profile").rglob("*.xplane.pb")) for run in (first, second)]
+    assert [len(files) for files in traces] == [1, 1] and all(file.stat().st_size > 10_000 for files in traces for file in files)
     records = RunDirectory.existing(second).read_rollouts(1)
     assert len(records) == 8 and all(not turn.shared for record in records for turn in record.turns)
 

@@ -10,5 +10,5 @@ COPY setup.py README.md LICENSE ./
 COPY recoder_jax recoder_jax
 COPY configs configs
 COPY launch launch
-RUN pip install --no-cache-dir --editable '.[cuda,charts]'
+RUN pip install --no-cache-dir --constraint launch/locks/cuda.txt --editable '.[cuda,charts,s3]'
 ENV PYTHONUNBUFFERED=1

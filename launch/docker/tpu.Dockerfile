@@ -10,5 +10,5 @@ COPY setup.py README.md LICENSE ./
 COPY recoder_jax recoder_jax
 COPY configs configs
 COPY launch launch
-RUN pip install --no-cache-dir --editable '.[tpu,charts]'
+RUN pip install --no-cache-dir --constraint launch/locks/tpu.txt --editable '.[tpu,charts,gcs]'
 ENV PYTHONUNBUFFERED=1

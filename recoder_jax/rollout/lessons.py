@@ -42,7 +42,7 @@ EQUAL = 1e-9  # rewards of a group that lie no farther apart say nothing
 class Lesson:
     """What one update learns from: trees of tokens, metrics of how they came about, dialogues to keep, sentences about what somebody should
     look at, and when device and host worked. stop: charts (RL) or dialogues (SFT) of the data order consumed after it. charts: their ids.
-    fault: the first reward that is not finite, in words."""
+    fault: the first reward that is not finite, in words. own: seconds in which this process worked on it alone, waiting for no other."""
 
     trees: list[Tree]
     metrics: dict[str, float]
@@ -52,6 +52,7 @@ class Lesson:
     alarms: tuple[str, ...] = ()
     spans: Sequence[Span] = ()
     fault: str | None = None
+    own: float = 0.0
 
 
 def all_records(records: Sequence[DialogueRecord]) -> list[DialogueRecord]:
@@ -79,14 +80,16 @@ class SupervisedLessons:
         self._pool, self._ahead = ThreadPoolExecutor(1), {}
 
     def __call__(self, params, step: int, start: int) -> Lesson:
+        began = time.perf_counter()
         charts, trees = (self._ahead.pop(start, None) or self._pool.submit(self._batch, start)).result()
+        own = time.perf_counter() - began
         stop = start + self._size
         if step + 1 < self._steps:
             self._ahead[stop] = self._pool.submit(self._batch, stop)
         fitting = [tree for tree in trees if tree.size <= self._row_tokens]
         if not agreed(bool(fitting)):
             raise ValueError(f"no dialogue of batch {step} fits a row of {self._row_tokens} tokens; raise batch.row_tokens")
-        return Lesson(fitting, {"batch/too_long": float(sum(gathered(len(trees) - len(fitting))))}, stop, charts)
+        return Lesson(fitting, {"batch/too_long": float(sum(gathered(len(trees) - len(fitting))))}, stop, charts, own=own)
 
     def _batch(self, start: int) -> tuple[tuple[str, ...], list[Tree]]:
         """Ids and trees of a batch, those too long for a row included."""
@@ -117,12 +120,14 @@ def example_tree(example: Example, encoder: Encoder, prompts: Prompts, limit: in
 
 @dataclasses.dataclass(frozen=True)
 class Played:
-    """Groups of a step. useful: those an update learns from. times: of all rounds. consumed: charts of the data order, over all processes."""
+    """Groups of a step. useful: those an update learns from. times: of all rounds. consumed: charts of the data order, over all processes.
+    own: seconds of playing."""
 
     groups: list[Group]
     useful: list[Group]
     times: Times
     consumed: int
+    own: float
 
 
 class RolloutLessons:
@@ -167,7 +172,7 @@ class RolloutLessons:
         return Lesson(
             [tree for parts, row in zip(trees, rows, strict=True) for tree in valued(parts, row)], metrics, start + played.consumed,
             tuple(group.chart.id for group in groups), lambda: dialogue_records(groups, advantages, step + 1, self._run.store_render),
-            tuple(alarms(groups)), played.times.spans, not_finite(groups),
+            tuple(alarms(groups)), played.times.spans, not_finite(groups), played.own,
         )
 
     def _play(self, params, step: int, start: int) -> "Played":
@@ -176,18 +181,19 @@ class RolloutLessons:
         wanted, refills = self._config.batch.size, self._config.rollout.refills
         player = dataclasses.replace(self._player, reward=self._player.reward.at(step))
         params, own = self._player.sampler.load(params), self._player.sampler.mesh
-        groups, times, consumed, missing = [], Times([], 0), 0, wanted
+        groups, times, consumed, missing, own_seconds = [], Times([], 0), 0, wanted, 0.0
         for _ in range(1 + refills):
             charts = self._pipeline.span(start + consumed, missing)
             numbers = range(consumed + jax.process_index(), consumed + missing, jax.process_count())
             if charts:
                 place = Place(numbers, wanted, -(-wanted // jax.process_count()))
                 with jax.set_mesh(own) if jax.process_count() > 1 else contextlib.nullcontext():
+                    began = time.perf_counter()
                     more, spent = player.play(params, charts, self._plan, self._config.seed, step, place=place)
-                groups, times = groups + more, times + spent
+                groups, times, own_seconds = groups + more, times + spent, own_seconds + time.perf_counter() - began
             consumed += missing
             useful = [group for group in groups if np.ptp(group.rewards) > EQUAL] if refills else groups
             missing = wanted - sum(gathered(len(useful)))
             if missing <= 0:
                 break
-        return Played(groups, useful if missing < wanted else groups, times, consumed)
+        return Played(groups, useful if missing < wanted else groups, times, consumed, own_seconds)

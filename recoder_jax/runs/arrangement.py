@@ -8,7 +8,7 @@ import re
 
 ARRANGEMENTS = ('chain', 'overlay')
 # Keys that say where a run lies, on how many devices, and what it tells of itself, but not what it computes.
-_OUTSIDE = ('name', 'versions.', 'data.dir', 'mesh.', 'sandbox.workers', 'sandbox.isolation', 'checkpoint.', 'log.', 'alarms.', 'evaluation.',
+_OUTSIDE = ('name', 'profile', 'mirror', 'versions.', 'data.dir', 'mesh.', 'sandbox.workers', 'sandbox.isolation', 'checkpoint.', 'log.', 'alarms.', 'evaluation.',
             'judge.base_url', 'judge.cache')
 _MOST_BEFORE = 8      # runs a chain of `init` is followed back
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from recoder_jax.runs.alarms import metrics_of
 from recoder_jax.runs.arrangement import ARRANGEMENTS, Group, Member, arrangement_of, differences, flatten, groups_of, is_seed, names_of
+from recoder_jax.runs.costs import Cost, cost_of, money, spending_of
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.runs.records import AlarmRecord, Evaluation, Interval, encode_numbers
 from recoder_jax.runs.timelines import last_picture
@@ -69,7 +70,7 @@ class Stage:
 
 def write_report(paths: Sequence[str | os.PathLike], out: str | os.PathLike | None = None, *, title: str | None = None,
                  comparisons: Sequence[Comparison] = (), dialogue_limit: int = 4_000,
-                 same_program: SameProgram = same_text, arrangement: str | None = None) -> Path:
+                 same_program: SameProgram = same_text, arrangement: str | None = None, rate: float | None = None) -> Path:
     """Writes the page and returns its path.
 
     paths: run directories, in the order of a chain.
@@ -77,6 +78,7 @@ def write_report(paths: Sequence[str | os.PathLike], out: str | os.PathLike | No
         (`arrangement_of`).
     out: the HTML file; default RUN/report.html for one run, report.html beside the runs for several.
     dialogue_limit: at most how many dialogues the page carries, divided evenly over the runs that have some.
+    rate: what an hour of one device costs; None writes no costs.
 
     Raises FileNotFoundError for a path that is no run directory, ValueError for damaged files or an unwritable place.
     """
@@ -105,6 +107,8 @@ def write_report(paths: Sequence[str | os.PathLike], out: str | os.PathLike | No
         kinds=_kind_table([stage for stage in stages if stage.evaluation is not None]),
         seconds=_total(stage.seconds for stage in stages), duration=duration, points=points,
         pictures=[(stage.name, picture) for stage, run in zip(stages, runs) if (picture := last_picture(run))],
+        spendings=[(stage.name, spending) for stage, rows in zip(stages, metrics) if (spending := spending_of(rows))],
+        rate=rate, costs=_costs(names, metrics, rate), money=money,
         shown=sum(len(records) for records, _ in picked), total=sum(total for _, total in picked),
         alarms=[row for stage in stages for row in alarm_rows(stage.name, stage.alarms)],
         overlay=overlay, chosen=arrangement is not None, groups=groups,
@@ -124,6 +128,12 @@ def _curves(stages: Sequence[Stage], metrics: Sequence[Sequence[Mapping]], group
         marks = [{'step': alarm.step, 'sentence': f'{alarm.alarm}: {alarm.sentence}', 'metrics': metrics_of(alarm.alarm, turns)} for alarm in stage.alarms]
         curves.append({'name': stage.name, 'marks': marks, **curve_data(rows, longest if groups else len(rows))})
     return curves
+
+
+def _costs(names: Sequence[str], metrics: Sequence[Sequence[Mapping]], rate: float | None) -> list[tuple[str, Cost]]:
+    """Rows (run, cost), with a last one of all where there are several runs; none without a rate."""
+    rows = [] if rate is None else [(name, cost_of(each, rate)) for name, each in zip(names, metrics)]
+    return rows if len(rows) < 2 else [*rows, ('all', sum((cost for _, cost in rows), Cost(0, 0.0, 0.0, 0.0)))]
 
 
 def alarm_rows(run: str, alarms: Sequence[AlarmRecord]) -> list[AlarmRow]:

@@ -62,6 +62,20 @@ def tracks(spans: list[Span], begin: float) -> dict[str, list[tuple[float, float
     return {kind: [(start - begin, end - begin) for start, end in covered(spans, kind)] for kind in kinds}
 
 
+LAYERS = (("rollout", DEVICE), ("update", ("update",)), ("execute", ("execute",)), ("judge", ("judge",)))
+
+
+def spent(spans: list[Span], begin: float, end: float) -> dict[str, float]:
+    """What the seconds from `begin` to `end` were spent on, each second once: the device's work first; programs and judge only as far as the
+    device did nothing meanwhile; `idle`, as far as none of it went on. All spans lie between the two."""
+    found, kinds, before = {}, (), 0.0
+    for name, more in LAYERS:
+        kinds += more
+        now = seconds(covered(spans, *kinds))
+        found[name], before = now - before, now
+    return found | {"idle": max(0.0, end - begin - before)}
+
+
 def seconds(intervals: list[tuple[float, float]]) -> float:
     return sum(end - begin for begin, end in intervals)
 
