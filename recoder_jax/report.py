@@ -58,7 +58,8 @@ def print_results(runs: Sequence[str | Path]) -> None:
     turns = sorted({1, min(len(evaluation.turns) for evaluation in evaluations)})
     print(results_table(evaluations, turns=turns, intervals=True))
     seeds = ', '.join(f'{run.name} {run.read_config().get("seed", "unknown")}' for run in map(RunDirectory.existing, runs) if has_config(run))
-    print(f'{evaluations[0].benchmark}; 95 % bootstrap intervals; evaluated with seed {evaluations[0].seeds.get("seed")}; trained with seeds: {seeds}')
+    benchmarks = ' and '.join(dict.fromkeys(evaluation.benchmark for evaluation in evaluations))
+    print(f'{benchmarks}; 95 % bootstrap intervals; evaluated with seed {evaluations[0].seeds.get("seed")}; trained with seeds: {seeds}')
     for comparison in comparisons_of(runs):
         print(f'{comparison.label}: {format_interval(comparison.difference, signed=True)} points of low-level')
 

@@ -1,7 +1,7 @@
 """VinciCoder's visual RL on a desk (arXiv 2511.00391): one turn of SVG documents, with the image similarity in the place of DINOv2.
 
 Paper     R = 0.9 * visual + 0.1 * language; batch of the rollout, G 8, clip 0.2 / 0.3, dual clip 3, token mean, KL off, weight decay 0.01.
-Ours      tiny policy, 16 charts a step, learning rate 1.5e-4; the similarity needs no pretrained weights (configs/vincicoder_virl.py has DINOv2).
+Ours      tiny policy, 8 charts a step, learning rate 1.5e-4; the similarity needs no pretrained weights (configs/vincicoder_virl.py has DINOv2).
 
 Data      charts of svg_world (needs pip install -e .[svg])
 Command   python -m recoder_jax.train --config=configs/tiny/svg_virl.py --workdir=runs/svg_virl --config.init=runs/svg_sft
@@ -26,15 +26,15 @@ def get_config():
     config.rollout.turns = 1
     config.rollout.branch_turn = 1
     config.rollout.group = 8  # paper
-    config.rollout.charts = 16
+    config.rollout.charts = 8
     config.rollout.response_tokens = 112
 
-    config.batch.size = 16
+    config.batch.size = 8
     config.batch.micro_batches = 2
-    config.batch.rows = 16
-    config.batch.row_tokens = 400
+    config.batch.rows = 8
+    config.batch.row_tokens = 544
     config.batch.least_trained = 512
-    config.batch.least_images = 16
+    config.batch.least_images = 8
     config.batch.suffixes = 4
 
     config.optimizer.learning_rate = 1.5e-4

@@ -34,6 +34,7 @@ from recoder_jax.charts.tiers import guest_refusal, refusal
 from recoder_jax.languages.language import find
 
 _LOOK_SECONDS = 0.1      # between two looks at a scratch directory without a quota
+_GROUP_SECONDS, _GROUP_LOOK = 5.0, 0.002      # a killed process ends at its next return from the kernel
 _TRIAL_SECONDS = 60.0    # of the first document of a guest, which nothing is in memory for
 
 
@@ -133,8 +134,6 @@ class _Server:
         os.chdir(self._scratch)
         if self._replayer and os.waitpid(self._replayer, os.WNOHANG)[0]:
             self._replayer = 0
-        while not self._replayer and _collected():      # processes that a guest left to the first process of its namespace
-            pass
 
     def _run(self, program: str, result: int) -> None:
         """The life of the process of a program."""
@@ -209,7 +208,20 @@ class _Server:
             os.killpg(child, signal.SIGKILL)      # not yet reaped, so the number is still its own
         except ProcessLookupError:
             os.kill(child, signal.SIGKILL)        # it had not made its session yet
-        return os.wait4(child, 0)[1:]
+        ended = os.wait4(child, 0)[1:]
+        self._await_group(child)
+        return ended
+
+    def _await_group(self, group: int) -> None:
+        """Waits until what a guest started has ended too, so that nobody is at work in the scratch directory."""
+        deadline = time.monotonic() + _GROUP_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                os.killpg(group, 0)
+            except ProcessLookupError:
+                return
+            if self._replayer or not _collected():      # in a namespace they are left to this process
+                time.sleep(_GROUP_LOOK)
 
     def _is_full(self) -> bool:
         """Whether a program left more than its quota, where no file system keeps it."""
