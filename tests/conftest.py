@@ -5,6 +5,7 @@ What needs jax is imported in the fixture that uses it: the tests of charts/ als
 
 import dataclasses
 import os
+import tempfile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,14 @@ os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=0 {os.environ.get('XLA_FLAGS', '')}".strip()
 # Files that take longest, so that two workers end together.
 FIRST = ("test_train.py", "test_hostile.py", "test_sampling.py", "test_learning.py", "test_sampling_sharded.py", "test_sharding.py", "test_serve_door.py")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What one test compiles, the others find, in other workers and in the trainings they start too. A limit of the size is what makes jax lock it."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="compilations_")
+        config.add_cleanup(folder.cleanup)
+        os.environ |= {"JAX_COMPILATION_CACHE_DIR": folder.name, "JAX_COMPILATION_CACHE_MAX_SIZE": str(4 << 30), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
