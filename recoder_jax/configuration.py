@@ -33,7 +33,7 @@ def add_policy(config: ml_collections.ConfigDict) -> None:
     config.name = ""  # row label in tables and reports
     config.kind = "sft"  # sft: learn from given responses; rl: learn from the policy's own, rewarded
     config.seed = 0  # decides initial weights, data order and sampling
-    config.init = ""  # run directory, RUN@STEP, RUN@best or policy directory to start from; '' starts from random weights
+    config.init = ""  # run directory, RUN@STEP, RUN@best, policy directory or tiny, which comes with the package, to start from; '' starts from random weights
     config.steps = 1000  # updates
 
     config.model = ml_collections.ConfigDict()
