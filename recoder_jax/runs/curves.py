@@ -62,7 +62,7 @@ def read_runs(paths: Sequence[str | os.PathLike]) -> list[Run]:
 
 def groups(runs: Sequence[Run]) -> list[Group]:
     """Runs that are one but for their seeds together, called by the name of their configs where they share one that no other group has."""
-    found = groups_of([Member(run.directory.path, run.config) for run in runs])
+    found = groups_of([Member(run.directory.path, _placed(run)) for run in runs])
     names = [{runs[place].label for place in group.runs} for group in found]
     return [Group(*each, group.runs, group.seeds) if len(each) == 1 and names.count(each) == 1 else group for each, group in zip(names, found, strict=True)]
 
@@ -117,19 +117,24 @@ def _smooth(values: np.ndarray, window: int) -> np.ndarray:
     return np.where(known, total / np.maximum(count, 1), np.nan)
 
 
-def _start(run: Run, places: Mapping[Path, int]) -> int | None:
-    """The run that a run starts from, by its path, or by its name beside the run where both were moved."""
+def _placed(run: Run) -> Mapping[str, object]:
+    """The config, with the place where the run it starts from lies now: seeds that start from seeds of one recipe are then known as one."""
+    start = _start(run)
+    return run.config if start is None else {**run.config, 'init': str(start)}
+
+
+def _start(run: Run) -> Path | None:
+    """The run that a run starts from, by its path, or by its name beside the run where both were moved; None where there is no such directory."""
     init = Path(str(run.config.get('init') or '').partition('@')[0])
-    if not init.name:
-        return None
-    return places.get(init.resolve(), places.get(run.directory.path.resolve().parent / init.name))
+    beside = run.directory.path.resolve().parent / init.name
+    return next((path.resolve() for path in (init, beside) if init.name and path.is_dir()), None)
 
 
-def _offset(runs: Sequence[Run], own: Mapping[int, Group], places: Mapping[Path, int], group: Group, metric: str) -> int:
+def _offset(runs: Sequence[Run], own: Mapping[int, Group], places: Mapping[Path | None, int], group: Group, metric: str) -> int:
     """Updates with the metric of the groups a group starts from, one after the other."""
     offset, met = 0, {group.runs}
     while True:
-        place = _start(runs[group.runs[0]], places)
+        place = places.get(_start(runs[group.runs[0]]))
         if place is None or own[place].runs in met:
             return offset
         group = own[place]
