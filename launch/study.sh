@@ -7,7 +7,7 @@
 # killed one goes on from its last checkpoint, so the same command is the way to resume. Runs are WORKDIR/ARM_seedN; overrides go to every training.
 #
 # START: run or policy that every arm starts from. DATA: directory of its data sets. ARMS: some of the arms, by name (all). SEEDS: (1 2 3).
-# EVALUATE: config of the evaluation (configs/tiny/evaluate.py). RETRIES, PAUSE: as in local.sh.
+# EVALUATE: config of the evaluation (configs/study/evaluate.py). RETRIES, PAUSE: as in local.sh.
 set -euo pipefail
 usage="START=RUN DATA=DIR launch/study.sh [--dry-run] CONFIG WORKDIR [--config.key=value ...]"
 . "${BASH_SOURCE[0]%/*}/common.sh"
@@ -53,7 +53,7 @@ run_arm() { # arm, seed: its trainings one after the other, each from the one be
             --config.data.dir="$DATA" --config.init="$from" "${overrides[@]}"
         from=$place
     done
-    go python -m recoder_jax.evaluate --config="${EVALUATE:-configs/tiny/evaluate.py}" --workdir="$run" --config.data.dir="$DATA"
+    go python -m recoder_jax.evaluate --config="${EVALUATE:-configs/study/evaluate.py}" --workdir="$run" --config.data.dir="$DATA"
 }
 
 for seed in $SEEDS; do

@@ -37,9 +37,13 @@ def summary(run: Run, evaluation: Evaluation, machine: str) -> dict:
         'machine': machine, 'benchmark': evaluation.benchmark, 'evaluation_seeds': evaluation.seeds,
         'updates': len(rows), 'sampled_tokens': round(total['sampling/tokens']), 'trained_tokens': round(total['batch/trained_tokens']),
         'seconds': round(total['time/step'] if math.isfinite(total['time/step']) else 0), 'alarms': sum(len(part.alarms) for part in parts),
-        'measures': {name: asdict(each) for name, each in measures_of(evaluation).items()},
-        'turns': [{'turn': each.turn, 'executed': asdict(each.executed), 'low_level': asdict(each.low_level)} for each in evaluation.turns],
+        'measures': {name: _rounded(each) for name, each in measures_of(evaluation).items()},
+        'turns': [{'turn': each.turn, 'executed': _rounded(each.executed), 'low_level': _rounded(each.low_level)} for each in evaluation.turns],
     }  # fmt: skip
+
+
+def _rounded(interval: Interval) -> dict[str, float | None]:
+    return {name: None if value is None else round(value, 3) for name, value in asdict(interval).items()}
 
 
 def machine_name() -> str:
