@@ -23,6 +23,7 @@ setup(
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["recoder_jax", "recoder_jax.*"]),
     package_data={
+        "recoder_jax": ["policies/*/*"],
         "recoder_jax.dialogue": ["tiny_tokenizer/*.json", "tiny_svg_tokenizer/*.json"],
         "recoder_jax.runs": ["templates/*"],
     },
@@ -56,6 +57,7 @@ setup(
             "pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "torch==2.13.0", TPU, SERVE, TENSORBOARD, SVG, LATEX, PARQUET, *LAUNCH,
             *CHARTS,
         ],
+        "notebooks": ["jupyter>=1.1", "nbconvert>=7.16", "ipykernel>=6.29"],
         "svg": [SVG],
         "latex": [LATEX],
         "parquet": [PARQUET],

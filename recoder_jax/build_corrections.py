@@ -39,7 +39,7 @@ from recoder_jax.learning.checkpoint import run_of, step_of
 from recoder_jax.rewards.judgement import FailureKind
 from recoder_jax.rollout.play import Plan
 from recoder_jax.runs.directory import RunDirectory
-from recoder_jax.subjects import check_elements, foreign_config, policy_mark, server_options
+from recoder_jax.subjects import check_elements, foreign_config, policy_config, policy_mark, server_options
 
 JOURNAL, SAMPLES = 'dialogues.jsonl', 12
 BLOCK = 256  # charts whose dialogues are held at once
@@ -84,7 +84,7 @@ def subject_of(config: ConfigDict, options: argparse.Namespace) -> tuple[str, st
     if options.server:
         config = foreign_config(config)
         return mark_of(server_options(config, options.server, options.model), rules_of(config)), options.model
-    if not factory.is_foreign(options.policy):
+    if factory.is_of_run(options.policy):
         config = factory.config_of_run(options.policy, config)
     said = [policy_mark(options.policy), config.seed, config.evaluation.temperature, config.rollout.to_dict(), config.evaluation.max_pixels]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16], Path(options.policy).name
@@ -118,7 +118,7 @@ def server_play(config: ConfigDict, options: argparse.Namespace, sandbox: Sandbo
 def policy_play(config: ConfigDict, options: argparse.Namespace, sandbox: Sandbox, journal: Journal, stack: contextlib.ExitStack) -> Play:
     """Plays with the training engine. A run brings its own config; a policy or Hugging Face directory sees images of evaluation.max_pixels."""
     own = factory.is_foreign(options.policy)
-    config = foreign_config(config) if own else factory.config_of_run(options.policy, config)
+    config = policy_config(config, options.policy)
     mesh, rollout = factory.mesh_of(config), config.rollout
     stack.enter_context(jax.set_mesh(mesh))
     path = options.policy if own else f'{run_of(options.policy)}@{step_of(options.policy)}'

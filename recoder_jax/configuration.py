@@ -33,7 +33,7 @@ def add_policy(config: ml_collections.ConfigDict) -> None:
     config.name = ""  # row label in tables and reports
     config.kind = "sft"  # sft: learn from given responses; rl: learn from the policy's own, rewarded
     config.seed = 0  # decides initial weights, data order and sampling
-    config.init = ""  # run directory, RUN@STEP, RUN@best or policy directory to start from; '' starts from random weights
+    config.init = ""  # run directory, RUN@STEP, RUN@best, policy directory or tiny, which comes with the package, to start from; '' starts from random weights
     config.steps = 1000  # updates
     config.mirror = ""  # gs://bucket/folder, s3://bucket/folder: RUN is copied to RUN's name in it, and fetched from there where RUN is empty; '' is off
     config.profile = ()  # (first step, last step), from 1: the first process writes a trace of them into RUN/profile; () writes none

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import functools
+import json
 import pathlib
+import shutil
 import sys
 from collections.abc import Sequence
 
@@ -38,6 +40,8 @@ def _import(options: argparse.Namespace) -> str:
     bar = functools.partial(tqdm, desc='weights', file=sys.stderr)
     config, state = huggingface.import_policy(options.source, param_dtype=options.param_dtype, progress=bar)
     store.save_policy(options.target, config, state, tokenizer=options.source)
+    if (options.source / factory.SETTINGS).is_file():
+        shutil.copy(options.source / factory.SETTINGS, options.target)
     return f'{config.parameters():,} parameters in {config.param_dtype} written to {options.target}'
 
 
@@ -48,11 +52,24 @@ def _export(options: argparse.Namespace) -> str:
     if options.shard_gb <= 0:
         raise ValueError(f'--shard-gb is {options.shard_gb}; give a positive number of gigabytes.')
     config, state, tokenizer = _trained(options.source)
+    settings = _settings(options.source)
     bar = functools.partial(tqdm, desc='shards', file=sys.stderr)
     huggingface.export_policy(
         options.target, config, state, options.tokenizer or tokenizer, shard_bytes=int(options.shard_gb * 1e9), progress=bar
     )
+    if settings:
+        (options.target / factory.SETTINGS).write_text(json.dumps(settings, indent=1, sort_keys=True) + '\n')
     return f'{config.parameters():,} parameters in {config.param_dtype} written to {options.target}'
+
+
+def _settings(source: pathlib.Path) -> dict:
+    """What of its run a policy needs to be used: sizes, image bounds, token caps, language; {} where it says nothing of one."""
+    if not factory.is_of_run(source) or not factory.settings_of(source).is_file():
+        return {}
+    saved = json.loads(factory.settings_of(source).read_text())
+    kept = {'data': ('language',), 'rollout': ('response_tokens', 'feedback_tokens', 'stop_at_fence', 'difference')}
+    found = {key: saved[key] for key in ('name', 'tokenizer', 'model', 'image')}
+    return found | {section: {key: saved[section][key] for key in keys if key in saved.get(section, {})} for section, keys in kept.items()}
 
 
 def _trained(source: pathlib.Path) -> tuple[Config, nnx.State, pathlib.Path]:

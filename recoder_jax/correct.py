@@ -78,9 +78,9 @@ def is_turn_file(name: str) -> bool:
 
 
 def config_of(options: argparse.Namespace) -> ConfigDict:
-    """Image bounds and token caps: those of the options, of the run, or for a policy directory those of the paper-sized configs."""
+    """Image bounds and token caps: those of the options, of the run (also of an exported one), or for another policy those of the paper-sized configs."""
     config = defaults()
-    if factory.is_policy_directory(options.checkpoint):
+    if not factory.is_of_run(options.checkpoint):
         config.image.min_pixels, config.image.max_pixels = 4 * 28 * 28, 1280 * 28 * 28
         config.rollout.response_tokens, config.rollout.feedback_tokens = 4096, 1536
     else:
@@ -141,7 +141,7 @@ def write_turn(turn: Turn, out: Path, suffix: str) -> str:
 def options_parser() -> argparse.ArgumentParser:
     """The command line of this door."""
     parser = argparse.ArgumentParser(prog="python -m recoder_jax.correct", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="run directory (RUN@STEP or RUN@best for another checkpoint than the newest), or policy directory of `convert import`")
+    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="run directory (RUN@STEP or RUN@best for another checkpoint than the newest), policy directory of `convert import`, Hugging Face directory, or tiny, which comes with the package")
     parser.add_argument("--image", required=True, metavar="FILE", help="the chart: PNG or JPEG")
     parser.add_argument("--out", required=True, metavar="DIR", help="directory for programs, renders and dialogue.html")
     parser.add_argument("--turns", type=int, default=4, help="turns to play (default 4)")

@@ -41,7 +41,7 @@ from recoder_jax.rollout.measure import dialogue_records
 from recoder_jax.rollout.play import Place, Plan
 from recoder_jax.rollout.trajectory import Group
 from recoder_jax.runs.directory import RunDirectory
-from recoder_jax.subjects import Subject, charts_of, check_elements, evaluation_directory, foreign_config, meet, policy_mark, server_options
+from recoder_jax.subjects import Subject, charts_of, check_elements, evaluation_directory, foreign_config, meet, policy_config, policy_mark, server_options
 
 JOURNAL = "dialogues.jsonl"
 MOST_TURNS = 8
@@ -72,7 +72,7 @@ def evaluate_directory(config: ConfigDict, options: argparse.Namespace) -> None:
     """A policy directory or a Hugging Face directory, into a directory of its own."""
     if not factory.is_foreign(options.policy):
         raise FileNotFoundError(f"{options.policy!r} holds neither a policy nor *.safetensors; give what `convert import` wrote or a Hugging Face directory")
-    label, config = Path(options.policy).resolve().name, foreign_config(config)
+    label, config = Path(options.policy).resolve().name, policy_config(config, options.policy)
     subject = Subject(options.name or label, label, f"{fingerprint(config)}-{policy_mark(options.policy)}", evaluation_directory(options.workdir))
     if not stands(subject):
         subject.run.write_config(config.to_dict())
@@ -226,7 +226,7 @@ def options_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m recoder_jax.evaluate", description=__doc__, formatter_class=argparse.RawTextHelpFormatter, allow_abbrev=False)
     parser.add_argument("--workdir", metavar="RUN", help="run directory of a trained policy (RUN@STEP or RUN@best for another checkpoint than the newest);\nwith --policy or --server a directory for the evaluation alone")
     parser.add_argument("--config", metavar="FILE", help="config file; --config.a.b=value overrides a key")
-    parser.add_argument("--policy", metavar="DIR", default="", help="evaluate a policy directory (`convert import`) or a Hugging Face directory")
+    parser.add_argument("--policy", metavar="DIR", default="", help="evaluate a policy directory (`convert import`), a Hugging Face directory, or tiny, which comes with the package")
     parser.add_argument("--server", metavar="URL", default="", help="evaluate a model behind an OpenAI-compatible server, http://host:port/v1")
     parser.add_argument("--model", metavar="NAME", default="", help="its name at the server")
     parser.add_argument("--golden", action="store_true", help="evaluate the golden programs themselves, one turn; golden.md says which charts cannot reach 100, and why")

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from recoder_jax.dialogue.turns import prompts_of
 from recoder_jax.languages.language import find
 from recoder_jax.learning.checkpoint import restore_params, run_of
 from recoder_jax.models import observers
-from recoder_jax.models.huggingface import import_policy
+from recoder_jax.models.huggingface import import_policy, read_config
 from recoder_jax.models.observers import Observer
 from recoder_jax.models.qwen2_5_vl.config import Config, preset
 from recoder_jax.models.qwen2_5_vl.model import abstract_model, create
@@ -37,6 +38,8 @@ from recoder_jax.sharding import make_mesh, own_mesh, shardings
 if TYPE_CHECKING:
     from recoder_jax.rewards.judge import Judge  # imports openai, a fourth of the time that imports take
 
+SHIPPED = Path(__file__).parent / "policies"  # policies that come with the package, by name
+SETTINGS = "recoder_jax.json"  # beside exported weights: what of the config of its run a policy needs to be used
 OWN_SIZES = ("tiny", "100m")  # presets of ours, which have an output for each id of their tokenizer
 
 
@@ -87,28 +90,45 @@ def policy_of(config: ml_collections.ConfigDict) -> Policy:
 
 
 def initial_params(config: ml_collections.ConfigDict, policy: Policy, mesh: jax.sharding.Mesh) -> nnx.State:
-    """The parameters a run starts from: random, or those of `config.init`, a run directory (or RUN@STEP, RUN@best) or a policy directory.
+    """The parameters a run starts from: random, or those of `config.init`, a run directory (or RUN@STEP, RUN@best), a policy directory, a
+    Hugging Face directory or the name of a shipped policy.
 
     Raises ValueError when `config.init` holds a policy of other sizes.
     """
     if not config.init:
         return nnx.state(create(policy.config, seed=config.seed, mesh=mesh))
-    if not is_policy_directory(config.init):
-        return restore_params(config.init, policy.abstract(mesh))
-    found = load_config(config.init)
+    init = shipped(config.init)
+    foreign = is_hugging_face_directory(init)
+    if not foreign and not is_policy_directory(init):
+        return restore_params(init, policy.abstract(mesh))
+    found = read_config(Path(init)) if foreign else load_config(init)
     if (found.text, found.vision) != (policy.config.text, policy.config.vision):
         raise ValueError(f"init {config.init!r} holds a policy of other sizes than model.preset {config.model.preset!r}; change one")
-    return load_params(Path(config.init, "params"), policy.config, mesh)
+    if foreign:
+        return import_policy(init, mesh, policy.config.param_dtype)[1]
+    return load_params(Path(init, "params"), policy.config, mesh)
+
+
+def shipped(path: str | Path) -> str | Path:
+    """The directory of a policy that comes with the package, where `path` is its name and no directory of the user's; else `path`."""
+    own = SHIPPED / str(path)
+    return own if str(path) in os.listdir(SHIPPED) and not Path(path).exists() else path
+
+
+def settings_of(path: str | Path) -> Path:
+    """The file that says how the policy in `path` was trained: a run's config.json, or what `convert export` put beside the weights."""
+    path = shipped(path)
+    return Path(path, SETTINGS) if is_foreign(path) else run_of(path) / "config.json"
 
 
 def is_policy_directory(path: str | Path) -> bool:
     """Whether `path` holds a policy (`convert import`) rather than a run."""
-    return Path(path, "params").is_dir()
+    return Path(shipped(path), "params").is_dir()
 
 
 def is_hugging_face_directory(path: str | Path) -> bool:
     """Whether `path` holds safetensors as Hugging Face has them."""
-    return any(Path(path).glob("*.safetensors"))
+    return any(Path(shipped(path)).glob("*.safetensors"))
 
 
 def is_foreign(path: str | Path) -> bool:
@@ -118,8 +138,8 @@ def is_foreign(path: str | Path) -> bool:
 
 def config_of_run(run: str | Path, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     """`config` with the name, policy, tokenizer, image bounds, token caps and feedback that the run in `run` (or RUN@STEP, RUN@best) was
-    trained with."""
-    file = run_of(run) / "config.json"
+    trained with, or the run that an exported policy comes from."""
+    file = settings_of(run)
     if not file.is_file():
         raise FileNotFoundError(f"{str(file.parent)!r} is no run directory: it has no config.json; give the --workdir of a training run")
     try:
@@ -135,15 +155,21 @@ def config_of_run(run: str | Path, config: ml_collections.ConfigDict) -> ml_coll
     return merged.lock()
 
 
+def is_of_run(path: str | Path) -> bool:
+    """Whether `path` says how its policy was trained: a run, or a policy exported from one, rather than weights of others."""
+    return not is_foreign(path) or settings_of(path).is_file()
+
+
 def language_of_run(run: str | Path) -> str:
     """The language that a run (or RUN@STEP, RUN@best) was trained for; python where its config names none."""
-    saved = json.loads((run_of(run) / "config.json").read_text())
+    saved = json.loads(settings_of(run).read_text())
     return saved.get("data", {}).get("language", "python")
 
 
 def trained_policy(path: str | Path, config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> tuple[Policy, nnx.State]:
     """Policy and parameters of a run directory (or RUN@STEP, RUN@best), whose config `config_of_run` has merged, or of a policy directory or a
     Hugging Face directory, which bring their sizes, their dtypes and their tokenizer."""
+    path = shipped(path)
     foreign = is_hugging_face_directory(path)
     if not foreign and not is_policy_directory(path):
         policy = policy_of(config)

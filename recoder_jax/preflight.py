@@ -174,7 +174,7 @@ def data(config: ConfigDict) -> str:
 
 def init(config: ConfigDict) -> str:
     """Raises FileNotFoundError where there is neither a policy nor a run with a checkpoint."""
-    if factory.is_policy_directory(config.init):
+    if factory.is_foreign(config.init):
         return f"{config.init} holds a policy"
     run = run_of(config.init)
     if not any(Path(run, "checkpoints").glob("[0-9]*")):

@@ -94,7 +94,7 @@ def key_of(options: argparse.Namespace) -> str:
 def config_of(options: argparse.Namespace) -> ml_collections.ConfigDict:
     """Image bounds and the cap of an answer: those of the options, of the run, or for a policy directory those of the paper-sized configs."""
     config = defaults()
-    if factory.is_policy_directory(options.checkpoint):
+    if not factory.is_of_run(options.checkpoint):
         config.image.min_pixels, config.image.max_pixels = 4 * 28 * 28, 1280 * 28 * 28
         config.rollout.response_tokens = 4096
     else:

@@ -32,9 +32,15 @@ class Subject:
 def policy_mark(path: str) -> str:
     """Changes with the policy: config and step of a run; names, sizes and dates of the files of another directory."""
     if factory.is_foreign(path):
+        path = factory.shipped(path)
         files = sorted((str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns) for file in Path(path).rglob("*") if file.is_file())
         return hashlib.sha256(repr(files).encode()).hexdigest()[:12]
     return f"{hashlib.sha256(Path(run_of(path), 'config.json').read_bytes()).hexdigest()[:8]}-{step_of(path)}"
+
+
+def policy_config(config: ConfigDict, path: str) -> ConfigDict:
+    """The config with what a policy was trained with, or with the image bound of evaluation where it does not say."""
+    return factory.config_of_run(path, config) if factory.is_of_run(path) else foreign_config(config)
 
 
 def foreign_config(config: ConfigDict) -> ConfigDict:

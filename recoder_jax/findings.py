@@ -1,0 +1,118 @@
+"""Keeps the results of finished runs as lines of a small file, and prints the tables of such files.
+
+    python -m recoder_jax.findings docs/findings/strategies.jsonl runs/strategies/*_seed?     writes the file, then prints it
+    python -m recoder_jax.findings docs/findings/strategies.jsonl                             prints it
+
+A line is one run: arm (the name of its config), seed, hash of the config, versions, machine, updates, sampled tokens, scores of every turn and of the
+correction with their intervals. Runs that lead to a run, RUN_part1 and so on as launch/study.sh leaves them, count in its updates and tokens.
+Write a file on the machine that ran the runs: the line names it.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from recoder_jax.doors import door
+from recoder_jax.evaluation.arms import arms_of, arms_table, measures_of
+from recoder_jax.evaluation.table import format_interval
+from recoder_jax.runs.curves import Run, read_runs
+from recoder_jax.runs.records import Evaluation
+from recoder_jax.runs.scorecards import Interval
+
+
+def summary(run: Run, evaluation: Evaluation, machine: str) -> dict:
+    """The line of an evaluated run."""
+    parts = [*read_runs([*sorted(run.directory.path.parent.glob(f'{run.directory.name}_part[0-9]*')), run.directory.path])]
+    rows = [row for part in parts for row in part.metrics]
+    total = {name: sum(row.get(name, 0.0) for row in rows) for name in ('sampling/tokens', 'batch/trained_tokens', 'time/step')}
+    card = evaluation.card
+    return {
+        'arm': run.label, 'seed': run.config.get('seed'), 'start': Path(str(parts[0].config.get('init') or '')).name or 'random weights',
+        'config': evaluation.config_hash, 'code': card.code_version if card else '', 'packages': {key: value for key, value in card.packages.items() if value} if card else {},
+        'machine': machine, 'benchmark': evaluation.benchmark, 'evaluation_seeds': evaluation.seeds,
+        'updates': len(rows), 'sampled_tokens': round(total['sampling/tokens']), 'trained_tokens': round(total['batch/trained_tokens']),
+        'seconds': round(total['time/step'] if math.isfinite(total['time/step']) else 0), 'alarms': sum(len(part.alarms) for part in parts),
+        'measures': {name: _rounded(each) for name, each in measures_of(evaluation).items()},
+        'turns': [{'turn': each.turn, 'executed': _rounded(each.executed), 'low_level': _rounded(each.low_level)} for each in evaluation.turns],
+    }  # fmt: skip
+
+
+def _rounded(interval: Interval) -> dict[str, float | None]:
+    return {name: None if value is None else round(value, 3) for name, value in asdict(interval).items()}
+
+
+def machine_name() -> str:
+    """The processor of this machine and how many of its cores this process may use."""
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError:
+        lines = []
+    model = next((line.partition(':')[2].strip() for line in lines if line.startswith('model name')), 'processor of unknown name')
+    return f'{len(os.sched_getaffinity(0))} cores of {model}'
+
+
+def write(file: Path, paths: Sequence[str], machine: str) -> None:
+    """Writes a line a run. ValueError for a run without an evaluation."""
+    runs = read_runs(paths)
+    lines = []
+    for run in runs:
+        evaluation = run.directory.read_evaluation()
+        if evaluation is None:
+            raise ValueError(f'{run.directory.path} was not evaluated; evaluate it first or leave it out')
+        lines.append(json.dumps(summary(run, evaluation, machine), sort_keys=True))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text('\n'.join(lines) + '\n')
+
+
+def read(file: Path) -> list[dict]:
+    """ValueError for a file that this door did not write."""
+    if not file.is_file():
+        raise FileNotFoundError(f'there is no {file}; name runs behind it to write it')
+    try:
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        for row in rows:
+            row['measures'] = {name: Interval(**each) for name, each in row['measures'].items()}
+            row['turns'] = [{name: each if name == 'turn' else Interval(**each) for name, each in turn.items()} for turn in row['turns']]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f'{file} is no file of findings ({error!r}); write it again') from None
+    return rows
+
+
+def tables(rows: Sequence[dict]) -> str:
+    """Markdown: arms over their seeds, what each cost, and the turns where there are more than two."""
+    arms = {arm: [row for row in rows if row['arm'] == arm] for arm in dict.fromkeys(row['arm'] for row in rows)}
+    lines = [arms_table(arms_of({arm: [row['measures'] for row in own] for arm, own in arms.items()})), '',
+             '| arm | seeds | starts from | updates | sampled tokens | trained tokens | seconds | alarms |', '|---|---|---|---:|---:|---:|---:|---:|']
+    for arm, own in arms.items():
+        means = [f'{sum(row[name] for row in own) / len(own):,.0f}' for name in ('updates', 'sampled_tokens', 'trained_tokens', 'seconds', 'alarms')]
+        lines.append(f'| {arm} | {", ".join(str(row["seed"]) for row in own)} | {", ".join(dict.fromkeys(row["start"] for row in own))} | ' + ' | '.join(means) + ' |')
+    long = [row for row in rows if len(row['turns']) > 2]
+    if long:
+        lines += ['', '| arm | seed | turn | executed | low-level |', '|---|---:|---:|---:|---:|']
+        lines += [f'| {row["arm"]} | {row["seed"]} | {turn["turn"]} | {format_interval(turn["executed"])} | {format_interval(turn["low_level"])} |'
+                  for row in long for turn in row['turns']]
+    return '\n'.join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog='python -m recoder_jax.findings', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('file', type=Path, metavar='FILE', help='lines of JSON, such as docs/findings/strategies.jsonl')
+    parser.add_argument('runs', nargs='*', metavar='RUN', help='evaluated run directories; the file is written anew from them')
+    parser.add_argument('--machine', default='', help='what ran them (default: this machine)')
+    options = parser.parse_args(arguments)
+
+    def act() -> None:
+        if options.runs:
+            write(options.file, options.runs, options.machine or machine_name())
+        print(tables(read(options.file)), flush=True)
+
+    return door('findings', act)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

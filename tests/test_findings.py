@@ -1,0 +1,101 @@
+"""Findings: what a line says of a run, intervals over seeds, curves of stages, and the study's launcher."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recoder_jax import findings
+from recoder_jax.configuration import load
+from recoder_jax.evaluation.arms import pooled
+from recoder_jax.runs.curves import curves_of, interval, read_runs
+from recoder_jax.runs.directory import RunDirectory
+from recoder_jax.runs.scorecards import Interval
+from tests import made_up_run
+
+STUDY = "configs/study/strategies.py"
+
+
+def a_run(path, seed, steps=4, init="", name="arm", tokens=100.0):
+    run = RunDirectory(path)
+    run.write_config({"name": name, "kind": "rl", "seed": seed, "init": str(init), "rollout": {"branch_turn": 1}})
+    for step in range(1, steps + 1):
+        run.write_metrics(step, {"reward/total": seed + step, "sampling/tokens": tokens, "time/step": 2.0})
+    return run
+
+
+def test_a_line_counts_the_runs_that_lead_to_its_run(tmp_path, capsys):
+    for seed in (1, 2):
+        a_run(tmp_path / f"arm_seed{seed}_part1", seed, steps=3)
+        made_up_run.evaluate(a_run(tmp_path / f"arm_seed{seed}", seed), (0.5, 0.6), 16, seed)
+    file = tmp_path / "found" / "study.jsonl"
+    assert findings.main([str(file), str(tmp_path / "arm_seed1"), str(tmp_path / "arm_seed2"), "--machine=a desk"]) == 0
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [(row["arm"], row["seed"], row["updates"], row["sampled_tokens"], row["seconds"], row["machine"]) for row in rows] == [
+        ("arm", 1, 7, 700, 14, "a desk"), ("arm", 2, 7, 700, 14, "a desk")]  # fmt: skip
+    assert rows[0]["config"] and set(rows[0]["measures"]["repeat_rate"]) == {"value", "low", "high"}
+    assert "| arm | 2 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"arm": 1}', "3"])
+def test_what_is_no_file_of_findings_is_said_in_a_sentence(content, tmp_path, capsys):
+    file = tmp_path / "study.jsonl"
+    if content is not None:
+        file.write_text(content)
+    assert findings.main([str(file)]) == 2 and str(file) in capsys.readouterr().err
+    a_run(tmp_path / "run", 1)
+    assert findings.main([str(file), str(tmp_path / "run")]) == 2 and "not evaluated" in capsys.readouterr().err
+
+
+def test_the_interval_of_an_arm_grows_with_the_spread_of_its_seeds_and_never_below_that_of_the_charts():
+    alike = pooled([Interval(50.0, 48.0, 52.0)] * 3)
+    apart = pooled([Interval(value, value - 2, value + 2) for value in (40.0, 50.0, 60.0)])
+    assert (alike.value, alike.low, alike.high) == (50.0, 48.0, 52.0)
+    half = math.hypot(4.302653 * 10 / math.sqrt(3), 2)
+    assert apart.seeds == (40.0, 50.0, 60.0) and abs(apart.high - 50 - half) < 1e-4 and abs(50 - apart.low - half) < 1e-4
+    assert pooled([Interval(None, None, None)]).value is None
+
+
+def test_curves_lay_a_stage_behind_its_start_and_seeds_together(tmp_path):
+    for seed in (1, 3):
+        a_run(tmp_path / f"first{seed}", seed, name="first")
+        a_run(tmp_path / f"second{seed}", seed, name="second", init=f"/moved/since/first{seed}@4")
+    runs = read_runs([tmp_path / name for name in ("second1", "second3", "first1", "first3")])
+    second, first = curves_of(runs, "reward/total")
+    assert (second.label, second.offset, first.label, first.offset) == ("second", 4, "first", 0)
+    assert first.seeds.tolist() == [[2, 3, 4, 5], [4, 5, 6, 7]] and first.mean.tolist() == [3, 4, 5, 6]
+    assert curves_of(runs, "reward/total", window=2)[1].mean.tolist() == [3, 3.5, 4.5, 5.5]
+    assert np.allclose(first.high - first.mean, 12.7062047 * math.sqrt(2) / math.sqrt(2), atol=1e-5)
+    assert np.isnan(interval(np.ones((1, 3)))[1]).all() and curves_of(runs, "reward/none") == []
+
+
+def test_arms_of_a_study_have_one_budget():
+    configs = {name: load(f"{STUDY}:{name}") for name in ("full", "full_eta", "shared", "shared_half", "full_half")}
+    responses = {name: each.batch.size * (each.rollout.group * (3 - each.rollout.branch_turn) + each.rollout.branch_turn - 1) for name, each in configs.items()}
+    assert set(responses.values()) == {144}
+    assert configs["full"].steps == configs["full_eta"].steps == configs["shared"].steps == configs["shared_half"].steps + configs["full_half"].steps
+    with pytest.raises(ValueError, match="no variant 'other'"):
+        load(f"{STUDY}:other")
+
+
+def study(*arguments, **variables):
+    here = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"} | variables
+    return subprocess.run(["bash", "launch/study.sh", *arguments], env=here, capture_output=True, text=True, timeout=60)
+
+
+def test_the_launcher_runs_what_has_no_result(tmp_path):
+    (tmp_path / "full_seed2").mkdir()
+    (tmp_path / "full_seed2" / "evaluation.json").write_text("{}")
+    done = study("--dry-run", STUDY, str(tmp_path), START="start", DATA="data", ARMS="full shared_then_full", SEEDS="2")
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0 and lines[0] == "== full, seed 2: evaluated already"
+    part = f"{tmp_path}/shared_then_full_seed2"
+    assert [f"--workdir={part}_part1" in lines[2], f"--config.init={part}_part1" in lines[3], "evaluate" in lines[4]] == [True] * 3 and len(lines) == 5
+    for variables, words in (({"ARMS": "none"}, "no arm 'none'"), ({"SEEDS": "one"}, "SEEDS is 'one'"), ({"START": ""}, "START is not set")):
+        wrong = study("--dry-run", STUDY, str(tmp_path), **{"START": "start", "DATA": "data"} | variables)
+        assert wrong.returncode == 2 and words in wrong.stderr
