@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "${BASH_SOURCE[0]%/*}/.."
 
-with=(charts serve svg latex parquet tensorboard wandb gcs s3)
+with=(charts serve svg latex notebooks parquet tensorboard wandb gcs s3)
 for platform in cpu cuda tpu judge; do
     case $platform in
     cpu) extras=("${with[@]}") ;;
