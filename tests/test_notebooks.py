@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from recoder_jax.runs.directory import RunDirectory
 from tests import made_up_run
+from tests.test_report import dialogue, turn
 
 NOTEBOOKS = sorted(Path("notebooks").glob("*.ipynb"))
 MOST = 1_500_000  # bytes of a notebook with its outputs
@@ -48,6 +50,17 @@ def test_a_notebook_runs_on_the_runs_of_a_user(notebook, runs, monkeypatch):
 def test_curves_overlay_seeds_and_show_alarms(runs, monkeypatch):
     results = shown(Path("notebooks/reward_curves.ipynb"), {"RUNS": " ".join(map(str, runs["study"]))}, monkeypatch)
     assert "plain | 0, 1 |" in results[0] and "tampering" in results[-1]
+
+
+def test_rewards_of_another_language_are_those_of_what_the_policy_wrote(tmp_path, monkeypatch):
+    pytest.importorskip("resvg_py", reason="resvg draws SVG: pip install -e .[svg]")
+    drawing = "<svg xmlns='http://www.w3.org/2000/svg' width='40' height='40'><path d='M3 3H30V20' fill='none' stroke='{}'/></svg>"
+    run = RunDirectory(tmp_path)
+    run.write_config({"name": "svg", "data": {"language": "svg"}})
+    turns = [turn(number, program=program) for number, program in enumerate((drawing.format("red"), drawing.format("blue"), "<svg"), start=1)]
+    run.write_rollouts(0, [dialogue(*turns, golden=drawing.format("red"))])
+    results = shown(Path("notebooks/explore_rewards.ipynb"), {"RUNS": str(tmp_path)}, monkeypatch)
+    assert "```svg" in results[0] and len(results) == 5 and all(results)
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)

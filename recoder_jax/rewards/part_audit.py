@@ -13,6 +13,7 @@ import numpy as np
 from recoder_jax.charts.execution import Execution
 from recoder_jax.charts.scores import rule_score
 from recoder_jax.dialogue.response import parse_response, write_response
+from recoder_jax.languages.language import Language
 from recoder_jax.rewards.attributes import attributes
 from recoder_jax.rewards.audit import INTACT, order_agreement
 from recoder_jax.rewards.audit_damage import PROGRAM_DAMAGES
@@ -79,6 +80,17 @@ def measure_pair(chart: str, damage: str, strength: int, executions: tuple[Execu
     seconds = {'rule': after_rule - start, 'textual': after_textual - after_rule, 'similarity': after_similarity - after_textual,
                'attributes': end - after_similarity}
     return Pair(chart, damage, strength, values, seconds | {'execution': damaged.seconds})
+
+
+def measure_picture(chart: str, damage: str, strength: int, executions: tuple[Execution, Execution], program: str, language: Language) -> Pair:
+    """`measure_pair` in a language whose figures have no elements to compare: only the parts that need none."""
+    damaged, golden = executions
+    response = parse_response(write_response('a chart', program, language), language)
+    start = time.perf_counter()
+    alike = similarity(golden.render, damaged.render)
+    seconds = {'similarity': time.perf_counter() - start, 'execution': damaged.seconds}
+    values = {'format': float(response.well_formed), 'language': float(response.closed), 'executed': float(damaged.render is not None), 'similarity': alike}
+    return Pair(chart, damage, strength, values, seconds)
 
 
 def audit_parts(pairs: Sequence[Pair]) -> PartAudit:
