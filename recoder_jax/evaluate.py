@@ -41,6 +41,7 @@ from recoder_jax.rollout.measure import dialogue_records
 from recoder_jax.rollout.play import Place, Plan
 from recoder_jax.rollout.trajectory import Group
 from recoder_jax.runs.directory import RunDirectory
+from recoder_jax.runs.mirror import Mirror
 from recoder_jax.subjects import Subject, charts_of, check_elements, evaluation_directory, foreign_config, meet, policy_config, policy_mark, server_options
 
 JOURNAL = "dialogues.jsonl"
@@ -52,11 +53,17 @@ def evaluate(config: ConfigDict, options: argparse.Namespace) -> None:
     """Evaluate what the options name; a finished evaluation of the same with this config is kept."""
     if config.evaluation.turns > MOST_TURNS:
         raise ValueError(f"evaluation.turns is {config.evaluation.turns}; give 1 to {MOST_TURNS}")
-    if options.golden:
-        return evaluate_golden(config, options)
-    if options.server:
-        return evaluate_server(config, options)
-    return evaluate_directory(config, options) if options.policy else evaluate_run(config, options.workdir)
+    with Mirror(run_of(options.workdir), config.mirror) if config.mirror else contextlib.nullcontext():
+        config = config.copy_and_resolve_references()
+        config.mirror = ""  # which changes no number, and so no mark
+        if options.golden:
+            evaluate_golden(config, options)
+        elif options.server:
+            evaluate_server(config, options)
+        elif options.policy:
+            evaluate_directory(config, options)
+        else:
+            evaluate_run(config, options.workdir)
 
 
 def evaluate_run(config: ConfigDict, workdir: str) -> None:

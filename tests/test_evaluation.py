@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -137,12 +138,15 @@ def test_an_evaluation_that_was_stopped_goes_on_with_the_block_it_was_in(world, 
         return chart_results(groups, *others)
 
     monkeypatch.setattr(evaluate, 'chart_results', noted)
-    assert door(world, whole, '--golden') == 0 and not (whole / 'blocks').exists()
+    copies = f'--config.mirror=file://{tmp_path}/copies'
+    assert door(world, whole, '--golden', copies) == 0 and not (whole / 'blocks').exists()
     assert door(world, broken, '--golden') == 2 and [file.name for file in (broken / 'blocks').iterdir()] == ['0000.json']
     assert door(world, broken, '--golden') == 0 and scored[2] == scored[0] and scored[3] == scored[4] == scored[1]
     one, other = (RunDirectory.existing(run) for run in (whole, broken))
     assert one.read_evaluation().results == other.read_evaluation().results and one.read_rollouts(0) == other.read_rollouts(0)
     assert (whole / 'golden.md').read_text() == (broken / 'golden.md').read_text()
+    shutil.rmtree(whole)  # on an empty disk the evaluation comes back from its copy
+    assert door(world, whole, '--golden', copies) == 0 and len(scored) == 5 and one.read_evaluation().results == other.read_evaluation().results
 
 
 def test_blocks_of_another_evaluation_and_damaged_ones_are_scored_again(tmp_path):
