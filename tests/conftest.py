@@ -28,7 +28,7 @@ FIRST = ("test_train.py", "test_hostile.py", "test_sampling.py", "test_learning.
 def pytest_configure(config: pytest.Config) -> None:
     """What one test compiles, the others find, in other workers and in the trainings they start too. A limit of the size is what makes jax lock it."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        folder = tempfile.TemporaryDirectory(prefix="compilations_")
+        folder = tempfile.TemporaryDirectory(prefix="compilations_", ignore_cleanup_errors=True)
         config.add_cleanup(folder.cleanup)
         os.environ |= {"JAX_COMPILATION_CACHE_DIR": folder.name, "JAX_COMPILATION_CACHE_MAX_SIZE": str(4 << 30), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
 
