@@ -10,8 +10,8 @@ import ml_collections
 
 
 # Least size of the tensor axis that leaves room for the sampler's copy of the weights, 2 bytes each: a chip of v5e has 16 GB, 15 of which
-# the 7B weights would take. No more than the key/value heads, 2, 4 and 8.
-SPLIT = {"cpu": {"3b": 1, "7b": 1}, "v5e": {"3b": 1, "7b": 4}, "v5p": {"3b": 1, "7b": 1, "72b": 8}, "gpu": {"3b": 1, "7b": 1, "72b": 8}}
+# the 7B weights would take. No more than the key/value heads, 2, 4 and 8, nor than the devices of a host: 4 of a TPU's.
+SPLIT = {"cpu": {"3b": 1, "7b": 1}, "v5e": {"3b": 1, "7b": 4}, "v5p": {"3b": 1, "7b": 1, "72b": 4}, "gpu": {"3b": 1, "7b": 1, "72b": 8}}
 
 
 @dataclasses.dataclass(frozen=True)

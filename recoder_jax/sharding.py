@@ -64,12 +64,16 @@ def make_mesh(
 
 def by_process(devices: np.ndarray) -> np.ndarray:
     """The devices of a mesh over several processes with the rows of each process, [data * fsdp, tensor * sequence], one behind the other in the
-    order of processes, as batches of processes lie in the global one.
+    order of processes, as batches of processes lie in the global one. Where the rows, as jax lays them over the wires, cross processes, each
+    row is made of neighbours of one process instead.
 
     Raises:
       ValueError: a row that several processes share.
     """
     rows = devices.reshape(devices.shape[0] * devices.shape[1], -1)
+    if any(device.process_index != row[0].process_index for row in rows for device in row):
+        together = sorted(devices.flat, key=lambda device: (device.process_index, device.id))
+        rows = np.array(together, object).reshape(rows.shape)
     owners = [sorted({device.process_index for device in row}) for row in rows]
     split = next((owner for owner in owners if len(owner) > 1), None)
     if split is not None:

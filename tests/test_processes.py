@@ -112,13 +112,16 @@ def test_rows_of_two_processes_are_the_rows_of_one(policy):
 
 
 class Device:
-    def __init__(self, process):
-        self.process_index = process
+    def __init__(self, process, number=0):
+        self.process_index, self.id = process, number
 
 
 def test_a_mesh_lays_the_rows_of_a_process_together_and_splits_none():
     apart = np.array([Device(process) for process in (1, 1, 0, 0, 1, 1, 0, 0)], object).reshape(2, 2, 2, 1)
     assert [device.process_index for device in by_process(apart).flat] == [0, 0, 0, 0, 1, 1, 1, 1]
+    crossing = np.array([Device(process, number) for number, process in enumerate((0, 1, 0, 1))], object).reshape(1, 2, 2, 1)
+    laid = by_process(crossing)
+    assert laid.shape == crossing.shape and [(device.process_index, device.id) for device in laid.flat] == [(0, 0), (0, 2), (1, 1), (1, 3)]
     shared = np.array([Device(process) for process in (0, 1)], object).reshape(1, 1, 2, 1)
     with pytest.raises(ValueError, match="lie over processes 0 and 1"):
         by_process(shared)
