@@ -12,6 +12,7 @@ import ml_collections
 # Least size of the tensor axis that leaves room for the sampler's copy of the weights, 2 bytes each: a chip of v5e has 16 GB, 15 of which
 # the 7B weights would take. No more than the key/value heads, 2, 4 and 8, nor than the devices of a host: 4 of a TPU's.
 SPLIT = {"cpu": {"3b": 1, "7b": 1}, "v5e": {"3b": 1, "7b": 4}, "v5p": {"3b": 1, "7b": 1, "72b": 4}, "gpu": {"3b": 1, "7b": 1, "72b": 8}}
+LEAST = {"72b": 16}  # devices: beside the copy lie weights, gradients and moments, at least 8 bytes a weight
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +48,8 @@ def adapted(config: ml_collections.ConfigDict, words: str) -> ml_collections.Con
     for name in (word for word in named if word in MACHINES):
         machine, policy = MACHINES[name], config.model.preset
         tensor = SPLIT[machine.kind].get(policy, 0)
-        if not tensor or tensor > machine.devices:
-            raise ValueError(f"{name} cannot hold the sampler's copy of a policy of size {policy}; choose a larger machine")
+        if not tensor or machine.devices < max(tensor, LEAST.get(policy, 1)):
+            raise ValueError(f"{name} cannot hold the sampler's copy of a policy of size {policy} beside its training; choose a larger machine")
         config.mesh.data, config.mesh.fsdp, config.mesh.tensor, config.mesh.sequence = 1, machine.devices // tensor, tensor, 1
         config.batch.rows = config.rollout.lanes = config.mesh.fsdp
     return config
