@@ -33,7 +33,6 @@ def get_config(on: str = "v5p-128"):
     config.image.max_pixels = 1280 * 28 * 28  # ours
 
     adapted(config, on)  # ours: machine, and with a comma another policy: v5e-256, 3b; recoder_jax/hardware.py
-
     config.data.name = "chart2code_160k"
 
     config.rollout.turns = 1

@@ -201,6 +201,7 @@ def test_a_client_that_reads_nothing_of_its_stream_is_let_go(server, monkeypatch
         while connection.recv(2**16):
             pass
     server.until(open=0, running=0)
+    assert server.complete(body())[0] == 200  # and its place is free
 
 
 def test_a_full_queue_is_told_and_those_in_it_are_answered_in_turn(server):

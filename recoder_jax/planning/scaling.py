@@ -21,7 +21,7 @@ UPDATE = {1: 4.1e17, 2: 7.5e17}  # FLOPs of the program, 7B
 READING = {1: 1.3e16, 2: 4.4e16}  # of prompts and feedback, 7B
 PROGRAM = 0.1155  # core-seconds of a program with its replay, two workers, our own charts (docs/sandbox.md)
 QUESTION, REPLY, SIDE_BY_SIDE = 3600, 512, 64  # tokens of a question with two images, of a reply, and questions at one judge
-PLANNED = (  # policy, stage, turn, chip, chips, tensor, ms a token of every row as docs/plans.md has it
+PLANNED = (  # policy, stage, turn, chip, chips, tensor, ms a token of every row as plan says; docs/plans.md has them, 72B with another tensor axis
     ("7b", 1, "shared", "v5p", 16, 1, 7.9), ("7b", 1, "shared", "v5p", 64, 1, 6.3), ("7b", 1, "shared", "v5e", 64, 4, 5.9),
     ("7b", 1, "shared", "v5e", 256, 4, 4.7), ("7b", 1, "own", "v5p", 16, 1, 15.0), ("7b", 1, "own", "v5p", 64, 1, 8.5),
     ("7b", 1, "own", "v5e", 64, 4, 10.4), ("7b", 1, "own", "v5e", 256, 4, 6.2), ("7b", 2, "own", "v5p", 16, 1, 22.3),
