@@ -163,6 +163,18 @@ def test_trees_that_branch_at_other_turns_do_not_change_what_a_row_says(policy, 
                 np.testing.assert_allclose(one.logprobs, mixed[key].logprobs, atol=2e-5)
 
 
+def test_blocks_taken_apart_say_what_their_stack_says(policy, params, sampler):
+    apart = Sampler(policy.graphdef, policy.config, policy.encoder, BUCKETS, apart=True)
+    requests = [Request(prompt_of(policy, 1), (0, 0, 1), RESPONSE, rows=3)]
+    loaded = apart.load(params)
+    assert len(loaded["text"]["blocks"]) == policy.config.text.layers
+    said = [play(policy, weights, one, room(), requests) for one, weights in ((apart, loaded), (sampler, params))]
+    for row in range(3):
+        got, expected = (each[1, row, 1] for each in said)
+        np.testing.assert_array_equal(got.tokens, expected.tokens)
+        np.testing.assert_allclose(got.logprobs, expected.logprobs, atol=2e-5)
+
+
 def test_a_run_compiles_few_shapes_whatever_its_rows_say(policy, params):
     sampler = Sampler(policy.graphdef, policy.config, policy.encoder, BUCKETS)
     shapes = []

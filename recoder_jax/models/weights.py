@@ -129,6 +129,11 @@ def is_variable(leaf) -> bool:
     return isinstance(leaf, nnx.Variable)
 
 
+def layer_row(row: Row, layer: int) -> Row:
+    """The declaration of one layer of a stacked weight."""
+    return dataclasses.replace(row, name=row.name.format(layer), axes=row.axes[1:], layers=None)
+
+
 def rows(state) -> Iterator[tuple[nnx.Variable, Row]]:
     """Every variable of a state (abstract or real) with its row, in tree order."""
     for leaf in jax.tree.leaves(state, is_leaf=is_variable):

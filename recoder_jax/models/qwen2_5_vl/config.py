@@ -112,10 +112,14 @@ class Config:
 
     def text_parameters(self) -> int:
         t = self.text
+        return t.layers * self.block_parameters() + t.hidden + t.vocab * t.hidden * (1 if t.tied else 2)
+
+    def block_parameters(self) -> int:
+        """Of one block of the decoder."""
+        t = self.text
         kv = t.kv_heads * t.head_dim
         attention = t.hidden * (2 * t.hidden + 2 * kv) + t.hidden + 2 * kv
-        layer = attention + 3 * t.hidden * t.intermediate + 2 * t.hidden
-        return t.layers * layer + t.hidden + t.vocab * t.hidden * (1 if t.tied else 2)
+        return attention + 3 * t.hidden * t.intermediate + 2 * t.hidden
 
     def vision_parameters(self) -> int:
         v = self.vision

@@ -17,7 +17,7 @@ from flax import nnx
 from recoder_jax.models.qwen2_5_vl.attention import Attend, Past, appended_attention, packed_attention
 from recoder_jax.models.qwen2_5_vl.config import Config, TextConfig
 from recoder_jax.models.qwen2_5_vl.layers import Mlp, norm_scale, product, rematerialized, rms_norm, rotate
-from recoder_jax.models.weights import Scope, normal, weight, zeros
+from recoder_jax.models.weights import Scope, is_variable, layer_row, normal, weight, zeros
 from recoder_jax.sharding import constrain
 
 
@@ -113,16 +113,28 @@ class Decoder(nnx.Module):
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """See `Qwen2_5_VL.extend`. The past is read, layer by layer, and never written here."""
         cos, sin = self._rotary(positions)
-        graphdef, state = nnx.split(self.blocks)
 
-        def body(x, layer):
-            weights, caches = layer
-            one = view(dataclasses.replace(past, **caches))
-            x, k, v = nnx.merge(graphdef, weights).extend(x, cos, sin, one, valid)
+        def through(block, x, caches):
+            x, k, v = block.extend(x, cos, sin, view(dataclasses.replace(past, **caches)), valid)
             return x, (k, v)
 
-        x, (k, v) = jax.lax.scan(body, x, (state, past.caches()), unroll=self.config.unroll)
+        if isinstance(self.blocks, nnx.List):
+            x, k, v = _one_by_one(through, self.blocks, x, past.caches())
+        else:
+            graphdef, state = nnx.split(self.blocks)
+            layers = (state, past.caches())
+            x, (k, v) = jax.lax.scan(lambda x, layer: through(nnx.merge(graphdef, layer[0]), x, layer[1]), x, layers, unroll=self.config.unroll)
         return rms_norm(x, self.norm, self.config.text.eps), k, v
+
+    def take_apart(self) -> None:
+        """Holds each block in arrays of its own, for `extend` alone."""
+        graphdef, state = nnx.split(self.blocks)
+
+        def block(n):
+            one = jax.tree.map(lambda leaf: leaf.copy(leaf.get_value()[n], row=layer_row(leaf.get_metadata()['row'], n)), state, is_leaf=is_variable)
+            return nnx.merge(graphdef, one)
+
+        self.blocks = nnx.List([block(n) for n in range(self.config.text.layers)])
 
     def logits(self, x: jax.Array) -> jax.Array:
         """x [..., D] -> float32 [..., V]."""
@@ -139,3 +151,13 @@ class Decoder(nnx.Module):
         owner = np.repeat(np.arange(3), t.mrope_section)
         angle = jnp.moveaxis(jnp.asarray(positions)[owner], 0, -1) * frequency  # [..., H/2]
         return jnp.cos(angle), jnp.sin(angle)
+
+
+def _one_by_one(through: Callable, blocks: nnx.List, x: jax.Array, caches: dict) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """What the layer loop of `Decoder.extend` computes, of blocks taken apart."""
+    said = []
+    for n, block in enumerate(blocks):
+        x, new = through(block, x, {name: cache[n] for name, cache in caches.items()})
+        said.append(new)
+    k, v = (jnp.stack(one) for one in zip(*said, strict=True))
+    return x, k, v
