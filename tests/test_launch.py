@@ -27,7 +27,7 @@ DRY = {  # launcher -> variables and arguments; what it prints stands in GOLDEN
     "judge.sh": ({"HOST": "10.0.0.3", "KEY_VARIABLE": "VLLM_API_KEY"}, ["configs/stage1_shared_first_turn.py", "runs/judge"]),
     "tpu_pod.sh": (POD, ["configs/sft.py:v5p-128", "/mnt/runs/sft", "--config.name=a b"]),
     "gke.sh": (GKE, ["configs/sft.py:v5p-128", "/mnt/runs/sft", '--config.name=a "b"']),
-    "pipeline.sh": ({"FROM": "best", "ON": "v5p-128"}, ["configs", "runs/7b", "--config.checkpoint.best=loss/nll"]),
+    "pipeline.sh": ({"FROM": "best", "ON": "v5p-128"}, ["configs", "runs/7b", "--config.checkpoint.best=loss/nll", "--config.mirror=gs://bucket/7b"]),
 }
 STUB = """#!/bin/sh
 echo "$@" >> "$LOG"
