@@ -12,6 +12,7 @@ from PIL import Image
 
 from recoder_jax.charts.canonical import has_flat_data
 from recoder_jax.charts.chart import Chart
+from recoder_jax.data.builders import EXTRAS
 from recoder_jax.data.building import REQUEST_FILE
 from recoder_jax.data.examples import Example
 from recoder_jax.dialogue.response import write_response
@@ -88,8 +89,9 @@ class _Records(Sequence):
 
     def __init__(self, directory: Path, split: str):
         builder = tfds.builder_from_directory(str(directory))
+        skipped = {name: tfds.decode.SkipDecoding() for name in ('image', 'reference') if name in builder.info.features}
         try:
-            self._source = builder.as_data_source(split=split, decoders={'image': tfds.decode.SkipDecoding()})
+            self._source = builder.as_data_source(split=split, decoders=skipped)
             length = len(self._source)
         except (ValueError, KeyError, AssertionError):
             raise ValueError(f'{str(directory)!r} has no split {split!r}; it has {", ".join(builder.info.splits)}') from None
@@ -157,7 +159,8 @@ class _Corrections(_Records):
 
 
 def _chart(record: dict) -> Chart:
-    return Chart(id=_text(record, 'id'), image=_decode(record['image']), program=_text(record, 'program'), kind=_text(record, 'kind'))
+    extras = {name: _decode(record[name]) if name == 'reference' else _text(record, name) for name in EXTRAS if name in record}
+    return Chart(id=_text(record, 'id'), image=_decode(record['image']), program=_text(record, 'program'), kind=_text(record, 'kind'), **extras)
 
 
 def _text(record: dict, key: str) -> str:
