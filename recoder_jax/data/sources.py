@@ -88,7 +88,7 @@ class _Records(Sequence):
     """Records of one split as dictionaries of undecoded bytes; sub-classes turn one into an item."""
 
     def __init__(self, directory: Path, split: str):
-        builder = tfds.builder_from_directory(str(directory))
+        builder, self._place = tfds.builder_from_directory(str(directory)), f'split {split!r} of {str(directory)!r}'
         skipped = {name: tfds.decode.SkipDecoding() for name in ('image', 'reference') if name in builder.info.features}
         try:
             self._source = builder.as_data_source(split=split, decoders=skipped)
@@ -103,7 +103,10 @@ class _Records(Sequence):
 
     def __getitem__(self, index: int):
         index = range(len(self))[index]  # negative counts from the end; IndexError beyond it
-        return self._item(self._source[index])
+        try:
+            return self._item(self._source[index])
+        except Exception as error:  # array_record and the decoders raise what they like; from a worker thread it comes out where its batch is waited for
+            raise ValueError(f'record {index} of {self._place} cannot be read ({_said(error)}); prepare the set again') from error
 
     @abstractmethod
     def _item(self, record: dict):
@@ -156,6 +159,11 @@ class _Corrections(_Records):
         render = _decode(record['flawed_render']) if record['flawed_render'] else None
         feedback = (render, _text(record, 'log'))
         return Example(_chart(record), responses, self._trained, (feedback,), self._language.name)
+
+
+def _said(error: Exception) -> str:
+    """Kind and beginning of an error, on one line."""
+    return f'{type(error).__name__}: {" ".join(str(error).split())[:120]}'
 
 
 def _chart(record: dict) -> Chart:
