@@ -15,13 +15,19 @@ from recoder_jax.dialogue.encoder import Encoder, load_tokenizer
 from recoder_jax.dialogue.images import ImageProcessor, decode_image
 from recoder_jax.dialogue.response import parse_response, write_response
 from recoder_jax.dialogue.turns import FOLLOW, REVISE, Prompts, opening
+from recoder_jax.doors import Ended
 from recoder_jax.evaluation.asking import ServerOptions
-from recoder_jax.evaluation.grading import question_of
+from recoder_jax.evaluation.blocks import Scored
+from recoder_jax.evaluation.grading import graded, question_of
 from recoder_jax.evaluation.papers import headline
 from recoder_jax.evaluation.remote import Journal, Rules, play_remote
+from recoder_jax.evaluation.tables import WRITERS, paper_tables
+from recoder_jax.evaluation.writing import full_evaluation
+from recoder_jax.rewards.judge import Judge, JudgeOptions
 from recoder_jax.rewards.judge_forms import GRADE, RATING, grade_text
 from recoder_jax.rollout.host import Speaker
 from recoder_jax.runs.directory import RunDirectory
+from recoder_jax.runs.records import Evaluation
 from tests.conftest import image_of
 from tests.fault_server import serving
 from tests.scripted_server import answer, image_key
@@ -58,71 +64,90 @@ def text_of(body):
     return body['messages'][0]['content'][0]['text']
 
 
-def test_a_rating_is_asked_of_what_is_not_white_and_stands_beside_pass_rate_and_text_match(benchmarks, tmp_path):
-    replies = iter(['It is alike. Rating: [[8]]', '**Rating: [[5]]**', 'Rating: [[8]]'])
-    with serving([speaking(benchmarks, 'plot2code', lambda body: next(replies))]) as server:
-        assert door(benchmarks, 'plot2code', tmp_path / 'run', server, f'--config.judge.base_url={server.address}', '--config.judge.concurrency=1') == 0
-        asked = [body for body in server.requests if body['model'] == 'judge']
-    assert len(asked) == CHARTS and text_of(asked[0]) == RATING.text and 'response_format' not in asked[0]
-    assert [part['type'] for part in asked[0]['messages'][0]['content']] == ['text', 'image_url', 'image_url']
-    evaluation = RunDirectory.existing(tmp_path / 'run').read_evaluation()
-    assert sorted(result.rating[0] for result in evaluation.results) == [5, 8, 8] and {result.rating[1] for result in evaluation.results} == {None}
-    first, last = (headline(evaluation.papers, choice) for choice in ('turn 1', 'last turn'))
-    assert first.rating.value == pytest.approx(7) and first.rating.high <= 8 and (first.pass_rate.value, first.text_match.value) == (100, 100)
-    assert last.rating.value is None and last.pass_rate.value == 0 and first.high_level.value is None and evaluation.card.judge_model == 'judge'
-    table = (tmp_path / 'run' / 'tables.md').read_text()
-    assert 'text match | rating (1 to 10) | benchmark' in table and '7.0 [5.0, 8.0]' in table and 'grade (0 to 5)' not in table
-
-
-def test_without_a_judge_the_column_is_absent_and_the_reason_stands_below_the_table(benchmarks, tmp_path, capsys):
+@pytest.fixture(scope='module')
+def played(benchmarks, tmp_path_factory):
+    """An evaluation of plot2code without a judge: its run, its charts and what was played."""
+    workdir = tmp_path_factory.mktemp('played') / 'run'
     with serving([speaking(benchmarks, 'plot2code', None)]) as server:
-        assert door(benchmarks, 'plot2code', tmp_path / 'run', server) == 0
-    reason = 'no judge was asked: judge.base_url and judge.policy are empty'
-    assert f'rating: {reason}' in capsys.readouterr().out
-    evaluation = RunDirectory.existing(tmp_path / 'run').read_evaluation()
-    assert evaluation.absent == {'rating': reason} and headline(evaluation.papers, 'turn 1').rating.value is None
+        assert door(benchmarks, 'plot2code', workdir, server) == 0
+    run = RunDirectory.existing(workdir)
+    return run, open_charts(benchmarks, 'plot2code', 'test'), Scored(run.read_evaluation().results, tuple(run.read_rollouts(0)))
+
+
+def asking(server, **more):
+    return Judge(JudgeOptions(server.address, 'judge', attempts=1, concurrency=1, **more))
+
+
+def test_without_a_judge_the_column_is_absent_and_the_reason_stands_below_the_table(played):
+    run, _, _ = played
+    evaluation = run.read_evaluation()
+    assert evaluation.absent == {'rating': 'no judge was asked: judge.base_url and judge.policy are empty'}
+    assert headline(evaluation.papers, 'turn 1').rating.value is None
     for name in ('tables.md', 'tables.tex', 'tables.json', 'evaluation.html'):
-        text = (tmp_path / 'run' / name).read_text()
+        text = (run.path / name).read_text()
         assert 'rating (1 to 10)' not in text and 'no judge was asked' in text
 
 
-def test_a_judge_that_is_away_is_asked_again_by_the_same_command_for_what_is_missing_only(benchmarks, tmp_path, capsys):
-    down = [False, True, False]
+def test_a_rating_is_asked_of_what_is_not_white_and_stands_beside_pass_rate_and_text_match(played):
+    run, charts, whole = played
+    replies = iter(['It is alike. Rating: [[8]]', '**Rating: [[5]]**', 'Rating: [[8]]'])
+    with serving([lambda body: next(replies)]) as server, asking(server) as judge:
+        rated, absent = graded(whole, 'rating', judge, charts, run)
+        asked = server.requests
+    assert len(asked) == CHARTS and text_of(asked[0]) == RATING.text and 'response_format' not in asked[0]
+    assert [part['type'] for part in asked[0]['messages'][0]['content']] == ['text', 'image_url', 'image_url'] and absent == {}
+    assert sorted(result.rating[0] for result in rated.results) == [5, 8, 8] and {result.rating[1] for result in rated.results} == {None}
+    evaluation = full_evaluation(rated.results, 'm', 'b', run.read_evaluation().card)
+    first, last = (headline(evaluation.papers, choice) for choice in ('turn 1', 'last turn'))
+    assert first.rating.value == pytest.approx(7) and first.rating.high <= 8 and (first.pass_rate.value, first.text_match.value) == (100, 100)
+    assert last.rating.value is None and last.pass_rate.value == 0 and first.high_level.value is None
+    table = WRITERS['md'](paper_tables([evaluation]))
+    assert 'text match | rating (1 to 10) | benchmark' in table and '7.0 [5.0, 8.0]' in table and 'grade (0 to 5)' not in table
+    assert Evaluation.from_json(json.loads(json.dumps(evaluation.to_json()))) == evaluation
+
+
+def test_a_judge_that_talks_of_other_things_leaves_no_rating_and_no_zero(played):
+    run, charts, whole = played
+    replies = iter(['I like it.', 'Rating: [[3]]', 'Nine of ten.'])
+    with serving([lambda body: next(replies)]) as server, asking(server) as judge:
+        rated, absent = graded(whole, 'rating', judge, charts, run)
+    assert 'the judge gave no rating for 2 of 3 turns (unusable 2; the first:' in absent['rating']
+    assert sorted((result.rating[0] for result in rated.results), key=str) == [3, None, None]
+    with serving([401]) as server, asking(server) as judge, pytest.raises(Ended, match=r'for 3 of 3 turns \(refused 3;') as ended:
+        graded(whole, 'rating', judge, charts, run)
+    assert ended.value.code == 75
+
+
+def test_a_judge_in_this_process_is_asked_about_what_a_server_said(benchmarks, tmp_path):
+    """The shipped policy judges, and talks of other things."""
+    with serving([speaking(benchmarks, 'chartx', None)]) as server:
+        more = ['--config.judge.policy=tiny', '--config.judge.reply_tokens=4', '--config.judge.batch=1', '--config.judge.attempts=1', '--config.evaluation.charts=1', '--config.evaluation.turns=1']
+        assert door(benchmarks, 'chartx', tmp_path, server, *more) == 0
+    evaluation = RunDirectory.existing(tmp_path).read_evaluation()
+    assert 'no grade for 1 of 1 turns (unusable 1' in evaluation.absent['grade'] and evaluation.card.judge_model == 'tiny'
+
+
+def test_chartx_grades_programs_by_type_and_a_judge_that_was_away_is_asked_for_what_is_missing_only(benchmarks, tmp_path, capsys):
+    """The grade is of the program, against data, title and type of the chart; the same command goes on."""
+    grades, down = {'rose': '4', 'bar_chart': 'Score: 1'}, [False, True]
 
     def judge(body):
-        return 500 if down and down.pop(0) else 'Rating: [[6]]'
+        return 500 if down and down.pop(0) else next(reply for kind, reply in grades.items() if f'Type: {kind}\n' in text_of(body))
 
-    with serving([speaking(benchmarks, 'plot2code', judge)]) as server:
+    with serving([speaking(benchmarks, 'chartx', judge)]) as server:
         options = [f'--config.judge.base_url={server.address}', '--config.judge.concurrency=1']
-        assert door(benchmarks, 'plot2code', tmp_path / 'run', server, *options) == 75
-        assert 'the judge gave no rating for 1 of 3 turns (broken 1; the first:' in capsys.readouterr().err
+        assert door(benchmarks, 'chartx', tmp_path, server, *options) == 75
+        assert f'the judge gave no grade for 1 of {2 * CHARTS} turns (broken 1; the first:' in capsys.readouterr().err and not (tmp_path / 'evaluation.json').exists()
         before = len(server.requests)
-        assert not (tmp_path / 'run' / 'evaluation.json').exists()
-        assert door(benchmarks, 'plot2code', tmp_path / 'run', server, *options) == 0
+        assert door(benchmarks, 'chartx', tmp_path, server, *options) == 0
         assert [body['model'] for body in server.requests[before:]] == ['judge']
-    evaluation = RunDirectory.existing(tmp_path / 'run').read_evaluation()
-    assert headline(evaluation.papers, 'turn 1').rating.value == pytest.approx(6) and evaluation.absent == {}
-
-
-def test_a_judge_that_talks_of_other_things_leaves_no_rating_and_no_zero(benchmarks, tmp_path):
-    with serving([speaking(benchmarks, 'plot2code', lambda body: 'I like it.')]) as server:
-        assert door(benchmarks, 'plot2code', tmp_path / 'run', server, f'--config.judge.base_url={server.address}') == 0
-    evaluation = RunDirectory.existing(tmp_path / 'run').read_evaluation()
-    assert 'the judge gave no rating for 3 of 3 turns (unusable 3; the first:' in evaluation.absent['rating']
-    assert headline(evaluation.papers, 'turn 1').rating.value is None and 'rating (1 to 10)' not in (tmp_path / 'run' / 'tables.md').read_text()
-
-
-def test_chartx_grades_the_program_against_data_title_and_type_and_by_type(benchmarks, tmp_path):
-    grades = {'rose': '4', 'bar_chart': 'Score: 1'}
-    with serving([speaking(benchmarks, 'chartx', lambda body: next(reply for kind, reply in grades.items() if f'Type: {kind}\n' in text_of(body)))]) as server:
-        assert door(benchmarks, 'chartx', tmp_path / 'run', server, f'--config.judge.base_url={server.address}') == 0
         asked = [body['messages'][0]['content'] for body in server.requests if body['model'] == 'judge']
-    assert len(asked) == 2 * CHARTS and all(len(content) == 1 for content in asked)
+    assert len(asked) == 2 * CHARTS + 1 and all(len(content) == 1 for content in asked)
     assert grade_text('x \\t 1', 'Title 1', 'bar_chart', GOLDEN.format(n=3).strip()) in {content[0]['text'].strip() for content in asked}
-    evaluation = RunDirectory.existing(tmp_path / 'run').read_evaluation()
-    assert headline(evaluation.papers, 'turn 1').grade.value == pytest.approx(3)
+    evaluation = RunDirectory.existing(tmp_path).read_evaluation()
+    assert headline(evaluation.papers, 'turn 1').grade.value == pytest.approx(3) and evaluation.absent == {} and evaluation.card.judge_model == 'judge'
     assert {row.value: row.grade.value for row in evaluation.breakdowns} == {'rose': pytest.approx(4), 'bar_chart': pytest.approx(1)}
-    assert 'grade (0 to 5), last turn' in (tmp_path / 'run' / 'tables.csv').read_text()
+    assert 'grade (0 to 5), last turn' in (tmp_path / 'tables.csv').read_text()
 
 
 def test_an_instruction_is_asked_with_its_reference_and_the_target_stays_hidden(tmp_path):

@@ -232,9 +232,9 @@ def test_both_layouts_of_plot2code_are_read(tmp_path):
         for n in range(2):
             (directory / f'ground_truth_image_{n}.png').write_bytes(picture(n))
     records = [{'code': PROGRAM.format(n=n), 'instruction': 'Draw.'} for n in range(2)]
-    (old / 'ground_truth_code_with_instruction.jsonl').write_text('\n'.join(map(json.dumps, records)) + '\nnot json\n{"a": 1}\n')
+    (old / 'ground_truth_code_with_instruction.jsonl').write_text('\n'.join(map(json.dumps, records)) + '\nnot json\n{"a": 1}\n{"code": 3}\n[1]\n')
     (new / 'metadata.jsonl').write_text('\n'.join(json.dumps({'file_name': f'images/ground_truth_image_{n}.png', **record}) for n, record in enumerate(records)))
-    for source, drops in ((old, {'record of another form': 2}), (new, {})):
+    for source, drops in ((old, {'record of another form': 4}), (new, {})):
         assert prepare('plot2code', source, tmp_path / source.name / 'out') == 0
         charts = open_charts(tmp_path / source.name / 'out', 'plot2code', 'test')
         assert [chart.id for chart in charts] == ['plot2code/0', 'plot2code/1'] and manifest(tmp_path / source.name / 'out', 'plot2code')['drops'] == drops
@@ -250,12 +250,12 @@ def test_chartx_is_read_with_its_two_files_and_groups_of_types(tmp_path):
             for n in range(5):
                 out.writestr(f'{kind}/png/{kind}_{n}.png', picture(n))
     (tmp_path / 'ChartX_annotation.json').write_text(json.dumps([
-        record('bar_chart', 0), record('rose', 1), {'img': 3}, record('rose', 2) | {'csv': None}, record('rose', 3) | {'title': ''}, record('rose', 4) | {'csv': '\ud800'}]))
+        record('bar_chart', 0), record('rose', 1), {'img': 3}, record('rose', 2) | {'csv': None}, record('rose', 3) | {'title': ''}, record('rose', 4) | {'csv': '\ud800'}, record('rose', 4) | {'chart_type': 3}]))
     (tmp_path / 'ChartX_annotation_val.json').write_text(json.dumps([record('rose', 0)]))
     assert prepare('chartx', tmp_path, tmp_path / 'out') == 0
     assert [chart.id for chart in open_charts(tmp_path / 'out', 'chartx', 'test+validation')] == [
         'chartx/test/difficulty_easy/bar_chart/bar_chart_0', 'chartx/test/difficulty_hard/rose/rose_1', 'chartx/validation/difficulty_hard/rose/rose_0']
-    assert manifest(tmp_path / 'out', 'chartx')['drops'] == {'record of another form': 2, 'title missing': 1, 'not UTF-8': 1}
+    assert manifest(tmp_path / 'out', 'chartx')['drops'] == {'record of another form': 3, 'title missing': 1, 'not UTF-8': 1}
     chart = open_charts(tmp_path / 'out', 'chartx', 'test')[1]
     assert (chart.title, chart.csv, chart.kind) == (' Title 1', 'a \\t b \\n 1 \\t 2 \\n ', 'rose') and open_examples(tmp_path / 'out', 'chartx', 'test')[1].chart.csv
 

@@ -161,8 +161,8 @@ def _text(value) -> str:
 def _chartx_items(records: list, split: str, pictures: Pictures, tally: Tally) -> Iterator[Item]:
     for number, record in enumerate(records):
         try:
-            kind, level = record['chart_type'], 'hard' if record['chart_type'] in CHARTX_HARD else 'easy'
-            name = f'{CHARTX}/{split}/difficulty_{level}/{kind}/{record["imgname"]}'
+            kind, level = _text(record['chart_type']), 'hard' if record['chart_type'] in CHARTX_HARD else 'easy'
+            name = f'{CHARTX}/{split}/difficulty_{level}/{kind}/{_text(record["imgname"])}'
             yield Item(name, record['redrawing']['output'], pictures.find(record['img']), kind, origin=f'ChartX {record["img"]}', title=_text(record['title']), csv=_text(record['csv']))
         except (KeyError, TypeError, AttributeError):
             tally.drop('record of another form', f'{split} record {number}')

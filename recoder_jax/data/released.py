@@ -223,6 +223,8 @@ class _Maker:
 def checked_program(item: Item, tally: Tally) -> str | None:
     """The program as text with Unix line ends; None where it cannot be used, which is counted."""
     program = item.program
+    if not isinstance(program, str | bytes | None):
+        return tally.drop('record of another form', item.id)
     if program is None or not program.strip():
         return tally.drop('program missing', item.id)
     if len(program) > MAX_PROGRAM_BYTES:
