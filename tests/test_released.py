@@ -10,7 +10,7 @@ import pytest
 
 from recoder_jax.charts.chart import Chart
 from recoder_jax.charts.sandbox import Sandbox
-from recoder_jax.data.archives import Pictures
+from recoder_jax.data.archives import Pictures, unpack
 from recoder_jax.data.building import Tally
 from recoder_jax.data.leakage import find_leaks
 from recoder_jax.data.parquet import find_roles
@@ -113,6 +113,34 @@ def test_half_an_archive_of_pictures_gives_what_it_holds_and_half_of_the_records
     (source / 'json.tar.gz').write_bytes(whole[: len(whole) // 2])
     assert prepare('chart2code_160k', source, tmp_path / 'b') == 2
     assert 'json.tar.gz is not whole' in capsys.readouterr().err and not (tmp_path / 'b' / 'chart2code_160k').exists()
+
+
+@pytest.mark.parametrize('method, described', [(zipfile.ZIP_STORED, False), (zipfile.ZIP_DEFLATED, False), (zipfile.ZIP_DEFLATED, True)])
+def test_half_a_zip_archive_gives_the_members_before_the_cut(tmp_path, method, described):
+    class Pipe(io.BytesIO):
+        """Cannot be sought in, so that sizes stand behind the members."""
+
+        def seekable(self):
+            return not described
+
+        def tell(self):
+            if described:
+                raise OSError
+            return super().tell()
+
+    contents = {f'a/{n}.png': picture(n) + bytes(3_000) for n in range(10)}
+    with zipfile.ZipFile(pipe := Pipe(), 'w', method) as out:
+        out.mkdir('a') if not described else None
+        for name, content in contents.items():
+            out.writestr(name, content)
+    whole = pipe.getvalue()
+    for share, least in ((0.5, 4), (0.97, 9)):
+        (tmp_path / 'cut.zip').write_bytes(whole[: int(share * len(whole))])
+        target, tally = tmp_path / f'target_{share}', Tally()
+        unpack(tmp_path / 'cut.zip', target, tally)
+        found = {path.relative_to(target).as_posix(): path.read_bytes() for path in target.rglob('*.png')}
+        assert least <= len(found) <= 10 and all(contents[name] == content for name, content in found.items())
+        assert dict(tally.drops) == {'archive is not whole: cut.zip': 1}
 
 
 # ---- verification
