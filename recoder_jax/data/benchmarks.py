@@ -33,12 +33,14 @@ _NUMBER = re.compile(r'ground_truth_image_(\d+)$')
 
 
 def prepare_chartmimic(source: str, out: str, task: str, subset: str, options: Options) -> Built:
-    """task: 'direct' or 'customized', of which the first shows its targets and the second hides them behind instructions. subset: a name of SUBSETS[task]; '' takes the one that is there."""
+    """task: 'direct', which shows its targets, or 'customized', which hides them behind instructions. subset: a name of SUBSETS[task]; '' takes the one
+    that is there."""
     if subset and subset not in SUBSETS[task]:
         raise ValueError(f'--subset is {subset!r}; for {task} choose one of {", ".join(SUBSETS[task])}')
     extras = ('instruction', 'reference') if task == 'customized' else ()
     request = Request(
-        name=CHARTMIMIC, config=subset or task, form='charts', arguments={'task': task, 'subset': subset} | ({'extras': list(extras)} if extras else {}), extras=extras,
+        name=CHARTMIMIC, config=subset or task, form='charts', extras=extras,
+        arguments={'task': task, 'subset': subset} | ({'extras': list(extras)} if extras else {}),
         description='ChartMimic: figures of scientific papers, their programs written by people.' + ('' if task == 'direct' else
                     ' An instruction with new data, and a figure whose style its chart is to have.'),
         licence='Apache-2.0', origin='ChartMimic/ChartMimic on the Hugging Face hub',
@@ -72,7 +74,8 @@ def _chartmimic(directories: list[Path], task: str, subset: str) -> Splits:
     levels = {chart: level for level in LEVELS if (file := find_file(directories, f'{level}_list.json')) for chart in read_records(file)}
     if task == 'direct':
         return {'test': lambda tally: _chartmimic_items(folder, name, levels)}
-    shown = next((path for directory in directories for path in [directory, *sorted(directory.rglob('*'))] if path.is_dir() and path.name == REFERENCES[name]), None)
+    below = [path for directory in directories for path in [directory, *sorted(directory.rglob(REFERENCES[name]))]]
+    shown = next((path for path in below if path.is_dir() and path.name == REFERENCES[name]), None)
     if shown is None:
         raise FileNotFoundError(f'the source holds no {REFERENCES[name]}, whose figures the instructions of {name} refer to; give the directory of both')
     asked = _instructions(directories, old=REFERENCES[name] == 'ori_500')
@@ -101,15 +104,17 @@ def _instructions(directories: list[Path], old: bool) -> Callable[[Tally], dict[
     """What reads the instruction of each chart, with the size of its figure; the first of a name counts. old: of v1, which stand in legacy/ where both do."""
     files = sorted((file for directory in directories for file in directory.rglob(INSTRUCTIONS)), key=lambda file: (OLD in file.parts) != old)
     if not files:
-        raise FileNotFoundError(f'the source holds no {INSTRUCTIONS}; put that of ChartMimic\'s code repository beside the data, for v1 the one in {OLD}/, and give the directory of both')
+        raise FileNotFoundError(f'the source holds no {INSTRUCTIONS}; put that of ChartMimic\'s code repository beside the data, for v1 the one in {OLD}/, '
+                                'and give the directory of both')
 
     def read(tally: Tally) -> dict[str, str]:
         found: dict[str, str] = {}
         for number, line in enumerate(files[0].read_bytes().splitlines()):
             try:
                 row = json.loads(line)
+                size = f'The figure has figsize=({float(row["width"])}, {float(row["height"])}).'
                 if row['instruction'].strip():
-                    found.setdefault(str(row['idx']), f'{row["instruction"].rstrip()}\nThe figure has figsize=({float(row["width"])}, {float(row["height"])}).')
+                    found.setdefault(str(row['idx']), f'{row["instruction"].rstrip()}\n{size}')
             except (ValueError, KeyError, TypeError, AttributeError):
                 tally.drop('instruction of another form', f'{INSTRUCTIONS}, line {number + 1}')
         return found
@@ -163,6 +168,7 @@ def _chartx_items(records: list, split: str, pictures: Pictures, tally: Tally) -
         try:
             kind, level = _text(record['chart_type']), 'hard' if record['chart_type'] in CHARTX_HARD else 'easy'
             name = f'{CHARTX}/{split}/difficulty_{level}/{kind}/{_text(record["imgname"])}'
-            yield Item(name, record['redrawing']['output'], pictures.find(record['img']), kind, origin=f'ChartX {record["img"]}', title=_text(record['title']), csv=_text(record['csv']))
+            yield Item(name, record['redrawing']['output'], pictures.find(record['img']), kind, origin=f'ChartX {record["img"]}',
+                       title=_text(record['title']), csv=_text(record['csv']))
         except (KeyError, TypeError, AttributeError):
             tally.drop('record of another form', f'{split} record {number}')

@@ -4,7 +4,8 @@
 
 A judge is one model behind one or several servers with OpenAI-compatible chat completions. Its key comes from the environment
 only. A judgement that could not be had is `Judgement(score=None, kind=..., failure=...)`, never 0: the mixture decides what a
-missing part means. What has nothing drawn (no render, no pixels, one colour) scores 0 without a question.
+missing part means. What has nothing drawn (no render, no pixels, one colour) scores 0 without a question. Questions of other
+forms (judge_forms.py) go the same way.
 
 Not handled: a second opinion by another model.
 """
