@@ -122,9 +122,11 @@ def write_set(folder: str, config, encoder, size: tuple[int, int], turns: int) -
     lines = 1 + (config.batch.row_tokens - empty) // line
     while tokens(lines) > config.batch.row_tokens:
         lines -= 1
-    records = lambda: charts(config.batch.size, lines)  # noqa: E731
-    if turns == 2:
-        records = lambda: (CorrectionRecord(one, one.chart.program, one.chart.image, "", "") for one in charts(config.batch.size, lines))  # noqa: E731
+
+    def records() -> Iterator[ChartRecord | CorrectionRecord]:
+        whole = charts(config.batch.size, lines)
+        return whole if turns == 1 else (CorrectionRecord(one, one.chart.program, one.chart.image, "", "") for one in whole)
+
     build(Request(NAME, "a", "corrections" if turns == 2 else "charts", {}, "stand-ins", "none", "none"), {"train": records}, Tally(), folder)
     return lines
 
