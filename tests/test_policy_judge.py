@@ -105,11 +105,11 @@ def test_equal_questions_are_asked_once_and_kept(policy, sampler, tmp_path):
 
 def test_another_form_is_asked_here_too_and_kept_apart(policy, sampler, tmp_path):
     judge, encoder = judge_of(policy, sampler, "Fine. Rating: [[7]]", cache=str(tmp_path))
-    rating = judge.put(RATING, images=(image_of(0), image_of(1))).result()
-    assert (rating.score, rating.items) == (0.7, {"rating": 7.0}) and encoder.messages[0][0].content[0] == RATING.text
+    rating = judge.put(RATING, TEXT, (image_of(0), image_of(1))).result()      # a text of its length is compiled already
+    assert (rating.score, rating.items) == (0.7, {"rating": 7.0}) and len(encoder.messages[0][0].content) == 3
     again, other = judge_of(policy, sampler, HALF, cache=str(tmp_path))
-    assert again.put(RATING, images=(image_of(0), image_of(1))).result().cached and other.asked == 0
-    assert again.judge(image_of(0), image_of(1)).score == 0.5      # the same pictures, another question
+    assert again.put(RATING, TEXT, (image_of(0), image_of(1))).result().cached and other.asked == 0
+    assert again.judge(image_of(0), image_of(1)).score == 0.5      # a rating is no points, whatever was asked
     again.close()
     with pytest.raises(ValueError, match="closed"):
         again.put(RATING)
