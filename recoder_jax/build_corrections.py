@@ -51,6 +51,8 @@ def build_corrections(config: ConfigDict, options: argparse.Namespace) -> None:
     """Play what is missing, then build the set from the journal."""
     check_elements(config, "build_corrections")
     charts = open_charts(config.data.dir, options.data, options.split)
+    if charts[0].instruction:
+        raise ValueError(f'{options.data} asks for charts by instruction, which dialogues of corrections do not hold; choose another --data')
     mark, model = subject_of(config, options)
     request = Request(
         name=options.name, config='two_turns', form='corrections',

@@ -234,6 +234,7 @@ def add_run(config: ml_collections.ConfigDict) -> None:
     config.evaluation.split = "test"
     config.evaluation.charts = 200  # the first charts of the split
     config.evaluation.turns = 2
+    config.evaluation.question = "benchmark"  # asked of the judge beside the six items: benchmark (a rating of plot2code, a grade of chartx), rating, grade, none
     config.evaluation.temperature = 0.0
     config.evaluation.batch = 50  # charts played side by side
     config.evaluation.max_pixels = 1280 * 28 * 28  # largest image that a policy sees which is no run of ours; larger ones are scaled down

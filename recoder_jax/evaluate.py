@@ -21,6 +21,7 @@ import jax
 from ml_collections import ConfigDict
 
 from recoder_jax import factory
+from recoder_jax.charts.chart import Chart
 from recoder_jax.charts.goldens import Goldens
 from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.configuration import fingerprint, load
@@ -29,6 +30,7 @@ from recoder_jax.evaluation.blocks import BLOCK, Scored, score_blocks
 from recoder_jax.evaluation.card import reference_card
 from recoder_jax.evaluation.foreign import groups_of
 from recoder_jax.evaluation.golden import golden_turns, report, shortfalls
+from recoder_jax.evaluation.grading import check_question, graded, question_of
 from recoder_jax.evaluation.remote import Journal, Rules, mark_of, play_remote
 from recoder_jax.evaluation.replay import replay
 from recoder_jax.evaluation.scoring import chart_results
@@ -36,6 +38,8 @@ from recoder_jax.evaluation.table import results_table
 from recoder_jax.evaluation.writing import full_evaluation, write_evaluation, write_tables
 from recoder_jax.languages.language import find
 from recoder_jax.learning.checkpoint import run_of, step_of
+from recoder_jax.rewards.judge_forms import FORMS
+from recoder_jax.rewards.judgement import AskedForJudgements
 from recoder_jax.rewards.mixture import Mixture
 from recoder_jax.rollout.measure import dialogue_records
 from recoder_jax.rollout.play import Place, Plan
@@ -45,6 +49,8 @@ from recoder_jax.runs.mirror import Mirror
 from recoder_jax.subjects import Subject, charts_of, check_elements, evaluation_directory, foreign_config, meet, policy_config, policy_mark, server_options
 
 JOURNAL = "dialogues.jsonl"
+JUDGEMENTS = "judgements"  # in the run, where the config names no cache
+GOLDEN = "golden programs"
 MOST_TURNS = 8
 DIFFERENT = 1  # exit code of a replay whose scores differ
 
@@ -88,7 +94,7 @@ def evaluate_directory(config: ConfigDict, options: argparse.Namespace) -> None:
 
 def play_policy(config: ConfigDict, subject: Subject, path: str) -> None:
     """Play a policy with the training engine."""
-    options, mesh, charts = config.evaluation, factory.mesh_of(config), charts_of(config)
+    options, mesh, charts = config.evaluation, factory.mesh_of(config), asked_charts(config)
     plan = Plan(
         turns=options.turns, branch_turn=1, group=1, response_tokens=config.rollout.response_tokens,
         feedback_tokens=config.rollout.feedback_tokens, temperature=options.temperature,
@@ -97,7 +103,7 @@ def play_policy(config: ConfigDict, subject: Subject, path: str) -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(mesh))
         sandbox = stack.enter_context(factory.sandbox_of(config))
-        judge = stack.enter_context(factory.judge_of(config, mesh))
+        judge = stack.enter_context(judge_of(config, subject, mesh))
         policy, params = factory.trained_policy(path, config, mesh)
         reward, goldens = factory.mixture_of(config, judge, stack.enter_context(factory.visual_of(config, mesh))), factory.goldens_of(config)
         slots = dataclasses.replace(factory.slots_of(config), places=options.batch)
@@ -109,7 +115,8 @@ def play_policy(config: ConfigDict, subject: Subject, path: str) -> None:
             groups, _ = player.play(params, [charts[number] for number in numbers], plan, config.seed, 0, done=done, place=place)
             return scored(config, subject, groups, goldens, sandbox)
 
-        finish(config, subject, score_blocks(subject.run, subject.mark, options.charts, score, f"{subject.name}, evaluation"))
+        whole = score_blocks(subject.run, subject.mark, options.charts, score, f"{subject.name}, evaluation")
+        finish(config, subject, whole, charts, judge)
 
 
 def evaluate_server(config: ConfigDict, options: argparse.Namespace) -> None:
@@ -120,11 +127,11 @@ def evaluate_server(config: ConfigDict, options: argparse.Namespace) -> None:
     subject = Subject(options.name or options.model, f"{options.model} at a server", f"{fingerprint(config)}-{mark_of(server, rules)}", evaluation_directory(options.workdir))
     if stands(subject):
         return
-    charts, goldens, unplayed = charts_of(config), factory.goldens_of(config), []
+    charts, goldens, unplayed = asked_charts(config), factory.goldens_of(config), []
     subject.run.write_config(config.to_dict())
     with contextlib.ExitStack() as stack:
         sandbox = stack.enter_context(factory.sandbox_of(config))
-        judge = stack.enter_context(factory.judge_of(config, factory.one_device() if config.judge.policy else None))
+        judge = stack.enter_context(judge_of(config, subject, factory.one_device() if config.judge.policy else None))
         visual = stack.enter_context(factory.visual_of(config, factory.one_device()))
         reward, journal = factory.mixture_of(config, judge, visual), Journal(subject.run.path / JOURNAL, mark_of(server, rules))
 
@@ -138,22 +145,23 @@ def evaluate_server(config: ConfigDict, options: argparse.Namespace) -> None:
             return scored(config, subject, groups_of(block, spoken, reward, goldens.__getitem__, rules.language), goldens, sandbox)
 
         whole = score_blocks(subject.run, subject.mark, config.evaluation.charts, score, f"{subject.name}, evaluation")
-    if unplayed:
-        kinds = ", ".join(f"{kind} {count}" for kind, count in Counter(each.kind.value for each in unplayed).most_common())
-        raise Ended(f"{len(unplayed)} of {config.evaluation.charts} dialogues could not be played ({kinds}; {unplayed[0].chart}: {unplayed[0].sentence}); "
-                    "run the same command again to ask only for those", AGAIN)
-    finish(config, subject, whole)
+        if unplayed:
+            kinds = ", ".join(f"{kind} {count}" for kind, count in Counter(each.kind.value for each in unplayed).most_common())
+            raise Ended(f"{len(unplayed)} of {config.evaluation.charts} dialogues could not be played ({kinds}; {unplayed[0].chart}: {unplayed[0].sentence}); "
+                        "run the same command again to ask only for those", AGAIN)
+        finish(config, subject, whole, charts, judge)
 
 
 def evaluate_golden(config: ConfigDict, options: argparse.Namespace) -> None:
     """Golden programs in the place of a policy: what a perfect one would get, and golden.md with the charts that cannot reach 100, and why."""
     check_elements(config, "--golden")
-    subject = Subject(options.name or "golden programs", "golden programs", f"{fingerprint(config)}-golden", evaluation_directory(options.workdir))
+    subject = Subject(options.name or GOLDEN, GOLDEN, f"{fingerprint(config)}-golden", evaluation_directory(options.workdir))
     if stands(subject):
         return
-    charts, goldens, found = charts_of(config), factory.goldens_of(config), []
+    charts, goldens, found = asked_charts(config), factory.goldens_of(config), []
     subject.run.write_config(config.to_dict())
-    with factory.sandbox_of(config) as sandbox:
+    with contextlib.ExitStack() as stack:
+        sandbox = stack.enter_context(factory.sandbox_of(config))
 
         def score(numbers: range, done: Callable[[], None]) -> Scored:
             block = [charts[number] for number in numbers]
@@ -167,7 +175,8 @@ def evaluate_golden(config: ConfigDict, options: argparse.Namespace) -> None:
         for number, result in enumerate(whole.results):
             meet(goldens, [charts[number]], sandbox)  # of a block that stood, what failed is not known
             found += shortfalls([result], goldens.__getitem__, [charts[number]])
-    finish(config, subject, whole)
+        judge = stack.enter_context(judge_of(config, subject, factory.one_device() if config.judge.policy else None)) if asks(config) else None
+        finish(config, subject, whole, charts, judge)
     page = Path(options.workdir, "golden.md")
     text = report(found, config.evaluation.charts)
     page.write_text(text, encoding="utf-8")
@@ -189,16 +198,42 @@ def scored(config: ConfigDict, subject: Subject, groups: Sequence[Group], golden
     return Scored(tuple(results), tuple(dialogue_records(groups, None, 0, subject.run.store_render)))
 
 
-def finish(config: ConfigDict, subject: Subject, whole: Scored) -> None:
-    """Write and print what all charts gave."""
-    options = config.evaluation
+def asked_charts(config: ConfigDict) -> Sequence[Chart]:
+    """The charts to evaluate, which have what the question to the judge shows."""
+    question, charts = config.evaluation.question, charts_of(config)
+    if question in FORMS:
+        check_elements(config, f"evaluation.question is {question} and")
+    check_question(question_of(config.evaluation.data, question), charts)
+    return charts
+
+
+def asks(config: ConfigDict) -> bool:
+    """Whether there is a judge, and a question of the benchmark to put to it."""
+    reachable = config.judge.base_url or config.judge.policy
+    return bool(reachable and question_of(config.evaluation.data, config.evaluation.question))
+
+
+def judge_of(config: ConfigDict, subject: Subject, mesh: jax.sharding.Mesh | None):
+    """The judge of an evaluation, or nothing, as a context. Without a cache of its own it keeps its judgements in the run, for when it is stopped."""
+    if not config.judge.cache:
+        config = config.copy_and_resolve_references()
+        config.judge.cache = str(subject.run.path / JUDGEMENTS)
+    return factory.judge_of(config, mesh, asks(config))
+
+
+def finish(config: ConfigDict, subject: Subject, whole: Scored, charts: Sequence[Chart], judge: AskedForJudgements | None) -> None:
+    """Put the benchmark's question to the judge, then write and print what all charts gave."""
+    options, items = config.evaluation, config.reward.beta > 0 and subject.label != GOLDEN
+    whole, absent = graded(whole, question_of(options.data, options.question), judge, charts, subject.run)
     benchmark = f"{options.data}, {options.split}, {options.charts} charts"
-    judge = "" if config.reward.beta == 0 or subject.label == "golden programs" else config.judge.policy and Path(config.judge.policy).name or config.judge.model
-    card = reference_card(subject.label, subject.mark, {"seed": config.seed}, judge)
+    asked = (items or asks(config)) and (Path(config.judge.policy).name or config.judge.model)
+    card = reference_card(subject.label, subject.mark, {"seed": config.seed}, asked or "")
     compared = "elements" if find(config.data.language).elements else "pictures"
-    evaluation = full_evaluation(whole.results, subject.name, benchmark, card, compared)
+    evaluation = full_evaluation(whole.results, subject.name, benchmark, card, compared, absent)
     write_evaluation(subject.run, evaluation, whole.records)
     print(results_table([evaluation], turns=sorted({1, len(evaluation.turns)}), intervals=True), flush=True)
+    for measure, reason in absent.items():
+        print(f"{measure}: {reason}", flush=True)
     print(f"{subject.run.path}: evaluation.json, evaluation.html, tables.md, tables.csv, tables.json, tables.tex", flush=True)
 
 

@@ -200,9 +200,11 @@ def sandbox_of(config: ml_collections.ConfigDict) -> Sandbox:
     return Sandbox(sandbox.workers, limits, isolation=sandbox.isolation, replay=sandbox.replay, language=config.data.language)
 
 
-def judge_of(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> contextlib.AbstractContextManager["Judge | PolicyJudge | None"]:
-    """The judge, behind a server or in this process, or nothing where it has no weight."""
-    if config.reward.beta == 0 and config.reward.ramp_beta == 0:
+def judge_of(
+    config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh | None, asked: bool = False
+) -> contextlib.AbstractContextManager["Judge | PolicyJudge | None"]:
+    """The judge, behind a server or in this process, or nothing where it has no weight and is not asked for anything else."""
+    if config.reward.beta == 0 and config.reward.ramp_beta == 0 and not asked:
         return contextlib.nullcontext()
     judge = config.judge
     if judge.policy:

@@ -47,6 +47,7 @@ CHOICES = {
     "objective.on_nonfinite": ("stop", "skip"),
     "checkpoint.best_mode": ("max", "min"),
     "data.keep": ("all", "flat"),
+    "evaluation.question": ("benchmark", "rating", "grade", "none"),
     "rollout.branching": ("one", "each"),
     "reward.textual_order": ("kept", "free"),
     "reward.on_missing": ("renormalise", "drop_group", "zero"),

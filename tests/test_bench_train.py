@@ -151,3 +151,17 @@ def test_other_subjects_refuse_what_they_do_not_know(capsys):
     with pytest.raises(SystemExit) as end:
         door.main(["rewards", "--config.a=1"])
     assert end.value.code == 2 and "unrecognized arguments: --config.a=1" in capsys.readouterr().err
+
+
+def test_the_rate_of_the_host_stands_beside_what_a_step_consumes(capsys):
+    """Dialogues fill the rows: two turns of two images each, one host's half of the batch."""
+    more = ["data", "--config=configs/tiny/sft.py", "--turns=2", "--image=56x84", "--hosts=2", "--batches=2", "--config.batch.size=4", "--config.batch.rows=4"]
+    assert door.main([*more, "--step-seconds=10", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["dialogues"], found["images"], found["image"]) == (2, 4, [56, 84]) and found["lines"] >= 1
+    assert 0.8 < found["filled"] <= 1 and found["tokens"] == pytest.approx(2 * 144 * found["filled"])
+    assert found["tokens_per_s"] == pytest.approx(found["tokens"] / found["seconds"]["median"]) and found["pack_seconds"]["median"] > 0
+    assert found["times"] == pytest.approx(found["dialogues_per_s"] / found["consumed_dialogues_per_s"])
+    for wrong, words in ((["--hosts=3"], "does not divide batch.size"), (["--image=448x448"], "raise it, or give"), (["--batches=0"], "give numbers above 0")):
+        assert door.main([*more, *wrong]) == 2 and words in capsys.readouterr().err
+    assert door.main(["data", "--config=configs/tiny/stage1_shared_first_turn.py"]) == 2 and "give one of kind sft" in capsys.readouterr().err

@@ -2,11 +2,16 @@
 
 from itertools import islice
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recoder_jax.charts.chart import Chart
+from recoder_jax.data.builders import ChartRecord
+from recoder_jax.data.building import Request, Tally, build
 from recoder_jax.data.pipeline import Pipeline
+from recoder_jax.data.sources import open_charts, open_examples
 
 
 class Numbers:
@@ -105,6 +110,20 @@ def test_failure_of_the_source_reaches_the_caller():
 
     with pytest.raises(ValueError, match='record 3 is damaged'):
         next(Pipeline(Broken(8), 2, 0).iterate())
+
+
+def test_a_record_that_cannot_be_read_is_named_by_the_thread_that_reads_ahead(tmp_path):
+    charts = [Chart(f's/{n}', np.random.default_rng(n).integers(0, 256, (40, 40, 3), dtype=np.uint8), 'x = 1') for n in range(6)]
+    build(Request('s', 'a', 'charts', {}, 'd', 'l', 'o'), {'train': lambda: (ChartRecord(chart, '', 'l', 'o') for chart in charts)}, Tally(), tmp_path)
+    (file,) = tmp_path.glob('s/a/*/*.array_record*')
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100] + bytes(200) + whole[300:])
+    with pytest.raises(ValueError, match=r"record 0 of split 'train' of .* cannot be read \(RuntimeError: .* hash mismatch.*\); prepare the set again"):
+        list(Pipeline(open_examples(tmp_path, 's', 'train'), 2, 0, epochs=1).iterate())
+    for damaged in (whole[:len(whole) // 2] + bytes(200) + whole[len(whole) // 2 + 200:], whole[:len(whole) // 2]):
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match="of split 'train' of .* cannot be read"):
+            open_charts(tmp_path, 's', 'train')[0]
 
 
 @pytest.mark.parametrize('arguments', [

@@ -10,6 +10,7 @@ from recoder_jax.configuration import load
 from recoder_jax.dialogue.response import parse_response
 from recoder_jax.models.store import save_policy
 from recoder_jax.rewards.judge import ITEMS, FailureKind
+from recoder_jax.rewards.judge_forms import RATING
 from recoder_jax.rewards.judge_prompt import TEXT
 from recoder_jax.rewards.mixture import Mixture
 from recoder_jax.rollout.measure import reward_metrics
@@ -100,6 +101,18 @@ def test_equal_questions_are_asked_once_and_kept(policy, sampler, tmp_path):
     kept = again.judge(image_of(0), image_of(1))
     assert kept.score == 0.5 and kept.cached and other.asked == 0 and again.judge(image_of(0), image_of(1), fresh=True).score == 1.0
     assert judge_of(policy, sampler, FULL, cache=str(tmp_path), reply_tokens=9)[0].judge(image_of(0), image_of(1)).score == 1.0
+
+
+def test_another_form_is_asked_here_too_and_kept_apart(policy, sampler, tmp_path):
+    judge, encoder = judge_of(policy, sampler, "Fine. Rating: [[7]]", cache=str(tmp_path))
+    rating = judge.put(RATING, TEXT, (image_of(0), image_of(1))).result()      # a text of its length is compiled already
+    assert (rating.score, rating.items) == (0.7, {"rating": 7.0}) and len(encoder.messages[0][0].content) == 3
+    again, other = judge_of(policy, sampler, HALF, cache=str(tmp_path))
+    assert again.put(RATING, TEXT, (image_of(0), image_of(1))).result().cached and other.asked == 0
+    assert again.judge(image_of(0), image_of(1)).score == 0.5      # a rating is no points, whatever was asked
+    again.close()
+    with pytest.raises(ValueError, match="closed"):
+        again.put(RATING)
 
 
 def test_closing_ends_open_questions_and_wrong_arrays_are_refused(policy, sampler):

@@ -222,7 +222,7 @@ def scripts():
     names = [f'galleries/examples/bars/bar_{index:02d}.py' for index in (*range(8), 15, 16, 19, 24)]
     assert {split_of(name) for name in names} == {'train', 'validation', 'test'}
     found = {name: DRAWING.format(index=index).encode() for index, name in enumerate(names)}
-    found['galleries/examples/bars/fails.py'] = FAILING.encode()
+    found['galleries/examples/bars/fails.py'] = FAILING.replace('\n', '\r\n').encode()
     found['galleries/examples/bars/nothing.py'] = b'x = 1\n'
     found['galleries/examples/bars/empty.py'] = b'\n'
     found['galleries/examples/bars/latin.py'] = b'# caf\xe9\n'
@@ -238,6 +238,7 @@ def source(tmp_path_factory):
         add(archive, 'matplotlib-9.9/PKG-INFO', b'Metadata-Version: 2.1\nName: matplotlib\nVersion: 9.9\n')
         add(archive, 'matplotlib-9.9/LICENSE/LICENSE', LICENCE.encode())
         add(archive, 'matplotlib-9.9/galleries/../../evil.py', b'x = 1')
+        add(archive, 'matplotlib-9.9/galleries/examples/bars/huge.py', b'#' * 1_000_001)
     return path
 
 
@@ -253,9 +254,10 @@ def test_gallery_keeps_what_draws_and_counts_what_does_not(gallery):
     found = json.loads((directory / 'request.json').read_text())
     assert sum(found['counts'].values()) == 12
     assert found['drops'] == {
-        'error: KeyError': 1, 'no_figure': 1, 'not UTF-8': 1, 'not a program that a response can hold': 1
+        'error: KeyError': 1, 'no_figure': 1, 'not UTF-8': 1, 'not a program that a response can hold': 1, 'program over 1000000 bytes': 1
     }
-    assert 'bars/fails.py: error: KeyError' in (directory / 'README.md').read_text()
+    card = (directory / 'README.md').read_text()
+    assert 'bars/fails.py: error: KeyError' in card and 'bars/huge.py: program over' in card and 'Repaired: Windows line ends 1' in card
     assert (directory / 'LICENSE').read_text() == LICENCE
     charts = list(open_charts(gallery, 'mpl_gallery', 'train+validation+test'))
     assert {chart.kind for chart in charts} == {'bars'}

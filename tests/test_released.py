@@ -10,13 +10,13 @@ import pytest
 
 from recoder_jax.charts.chart import Chart
 from recoder_jax.charts.sandbox import Sandbox
-from recoder_jax.data.archives import Pictures
+from recoder_jax.data.archives import Pictures, unpack
 from recoder_jax.data.building import Tally
 from recoder_jax.data.leakage import find_leaks
 from recoder_jax.data.parquet import find_roles
 from recoder_jax.data.released import Item, Verdicts, checked_program
 from recoder_jax.data.sources import open_charts, open_examples
-from recoder_jax.dialogue.images import encode_png
+from recoder_jax.dialogue.images import decode_image, encode_png
 from recoder_jax.dialogue.response import parse_response
 from recoder_jax.prepare import main
 
@@ -115,6 +115,34 @@ def test_half_an_archive_of_pictures_gives_what_it_holds_and_half_of_the_records
     assert 'json.tar.gz is not whole' in capsys.readouterr().err and not (tmp_path / 'b' / 'chart2code_160k').exists()
 
 
+@pytest.mark.parametrize('method, described', [(zipfile.ZIP_STORED, False), (zipfile.ZIP_DEFLATED, False), (zipfile.ZIP_DEFLATED, True)])
+def test_half_a_zip_archive_gives_the_members_before_the_cut(tmp_path, method, described):
+    class Pipe(io.BytesIO):
+        """Cannot be sought in, so that sizes stand behind the members."""
+
+        def seekable(self):
+            return not described
+
+        def tell(self):
+            if described:
+                raise OSError
+            return super().tell()
+
+    contents = {f'a/{n}.png': picture(n) + bytes(3_000) for n in range(10)}
+    with zipfile.ZipFile(pipe := Pipe(), 'w', method) as out:
+        out.mkdir('a') if not described else None
+        for name, content in contents.items():
+            out.writestr(name, content)
+    whole = pipe.getvalue()
+    for share, least in ((0.5, 4), (0.97, 9)):
+        (tmp_path / 'cut.zip').write_bytes(whole[: int(share * len(whole))])
+        target, tally = tmp_path / f'target_{share}', Tally()
+        unpack(tmp_path / 'cut.zip', target, tally)
+        found = {path.relative_to(target).as_posix(): path.read_bytes() for path in target.rglob('*.png')}
+        assert least <= len(found) <= 10 and all(contents[name] == content for name, content in found.items())
+        assert dict(tally.drops) == {'archive is not whole: cut.zip': 1}
+
+
 # ---- verification
 
 def test_golden_programs_that_fail_hang_or_are_unsteady_are_dropped(tmp_path):
@@ -182,12 +210,47 @@ def test_both_layouts_of_chartmimic_are_read_with_type_and_difficulty(tmp_path, 
     assert charts == {'chartmimic/direct_600/difficulty_hard/HR_3': 'HR', 'chartmimic/direct_600/bar_1': 'bar'}
     assert manifest(tmp_path, 'chartmimic')['drops'] == {
         'path leads out of the archive': 1, 'not UTF-8': 1, 'image missing': 1, 'program missing': 1, 'image damaged': 1}
-    assert prepare('chartmimic', tmp_path / 'test.tar.gz', tmp_path, '--task', 'customized') == 0
-    assert [chart.id for chart in open_charts(tmp_path, 'chartmimic/customized', 'test')] == ['chartmimic/customized_600/difficulty_hard/HR_3', 'chartmimic/customized_600/bar_1']
     (tmp_path / 'both' / 'ori_500').mkdir(parents=True)
     (tmp_path / 'both' / 'direct_1800').mkdir()
     assert prepare('chartmimic', tmp_path / 'both', tmp_path / 'x') == 2
     assert 'several subsets (direct_1800, ori_500); choose with --subset' in capsys.readouterr().err
+
+
+def customized(path, subset, shown, rows, stems=('bar_1', 'HR_3')):
+    """ChartMimic's two directories of figures, and instructions as its code repository has them."""
+    for n, (folder, endings) in enumerate(((subset, ('py', 'png')), (shown, ('png',)))):
+        (path / folder).mkdir(parents=True)
+        for stem in stems:
+            for ending in endings:
+                (path / folder / f'{stem}.{ending}').write_bytes(PROGRAM.format(n=2).encode() if ending == 'py' else picture(10 * n + len(stem)))
+    (path / 'dimentions_info_edit.jsonl').write_text('\n'.join(row if isinstance(row, str) else json.dumps(row) for row in rows))
+    return path
+
+
+def instruction(name, **more):
+    return {'idx': name, 'instruction': f'Draw x = [1, 2] in the style of the image. ({name})', 'width': 8.0, 'height': 6, 'code': 'x'} | more
+
+
+def test_customized_charts_hide_their_target_behind_an_instruction_and_the_figure_it_refers_to(tmp_path, capsys):
+    rows = [instruction('bar_1'), instruction('bar_1', instruction='a second one'), '{"idx": "HR_3", "instr', instruction('line_1', width='wide'), instruction('pie_1')]
+    source = customized(tmp_path / 'v2', 'customized_600', 'direct_600', rows, ('bar_1', 'HR_3', 'line_1', 'pie_1'))
+    (source / 'direct_600' / 'pie_1.png').unlink()
+    assert prepare('chartmimic', source, tmp_path, '--task', 'customized') == 0
+    (chart,) = open_charts(tmp_path, 'chartmimic/customized', 'test')
+    assert chart.id == 'chartmimic/customized_600/bar_1' and chart.program == PROGRAM.format(n=2)
+    assert chart.instruction == 'Draw x = [1, 2] in the style of the image. (bar_1)\nThe figure has figsize=(8.0, 6.0).'
+    assert np.array_equal(chart.shown, decode_image(picture(15))) and np.array_equal(chart.image, decode_image(picture(5)))
+    assert manifest(tmp_path, 'chartmimic')['drops'] == {'instruction of another form': 2, 'instruction missing': 2, 'reference missing': 1}
+    old = customized(tmp_path / 'v1', 'customized_500', 'ori_500', [instruction('bar_1', instruction='new')])
+    (old / 'legacy').mkdir()
+    (old / 'legacy' / 'dimentions_info_edit.jsonl').write_text(json.dumps(instruction('bar_1', instruction='old')))
+    assert prepare('chartmimic', old, tmp_path / 'old', '--task', 'customized') == 0
+    assert open_charts(tmp_path / 'old', 'chartmimic', 'test')[0].instruction.startswith('old\n')
+    capsys.readouterr()
+    for missing, words in (('direct_600', 'no direct_600, whose figures'), ('dimentions_info_edit.jsonl', 'put that of ChartMimic')):
+        (source / missing).rename(tmp_path / missing)
+        assert prepare('chartmimic', source, tmp_path / 'x', '--task', 'customized') == 2 and words in capsys.readouterr().err
+        (tmp_path / missing).rename(source / missing)
 
 
 def test_both_layouts_of_plot2code_are_read(tmp_path):
@@ -197,9 +260,9 @@ def test_both_layouts_of_plot2code_are_read(tmp_path):
         for n in range(2):
             (directory / f'ground_truth_image_{n}.png').write_bytes(picture(n))
     records = [{'code': PROGRAM.format(n=n), 'instruction': 'Draw.'} for n in range(2)]
-    (old / 'ground_truth_code_with_instruction.jsonl').write_text('\n'.join(map(json.dumps, records)) + '\nnot json\n{"a": 1}\n')
+    (old / 'ground_truth_code_with_instruction.jsonl').write_text('\n'.join(map(json.dumps, records)) + '\nnot json\n{"a": 1}\n{"code": 3}\n[1]\n')
     (new / 'metadata.jsonl').write_text('\n'.join(json.dumps({'file_name': f'images/ground_truth_image_{n}.png', **record}) for n, record in enumerate(records)))
-    for source, drops in ((old, {'record of another form': 2}), (new, {})):
+    for source, drops in ((old, {'record of another form': 4}), (new, {})):
         assert prepare('plot2code', source, tmp_path / source.name / 'out') == 0
         charts = open_charts(tmp_path / source.name / 'out', 'plot2code', 'test')
         assert [chart.id for chart in charts] == ['plot2code/0', 'plot2code/1'] and manifest(tmp_path / source.name / 'out', 'plot2code')['drops'] == drops
@@ -207,18 +270,22 @@ def test_both_layouts_of_plot2code_are_read(tmp_path):
 
 def test_chartx_is_read_with_its_two_files_and_groups_of_types(tmp_path):
     def record(kind, n):
-        return {'chart_type': kind, 'imgname': f'{kind}_{n}', 'img': f'./{kind}/png/{kind}_{n}.png', 'redrawing': {'output': PROGRAM.format(n=n)}, 'QA': {}}
+        return {'chart_type': kind, 'imgname': f'{kind}_{n}', 'img': f'./{kind}/png/{kind}_{n}.png', 'topic': 'Food', 'title': f' Title {n}', 'csv': 'a \\t b \\n 1 \\t 2 \\n ',
+                'redrawing': {'input': 'Redraw.', 'output': PROGRAM.format(n=n)}, 'QA': {}}
 
     with zipfile.ZipFile(tmp_path / 'ChartX_png.zip', 'w') as out:
         for kind in ('bar_chart', 'rose'):
-            for n in range(2):
+            for n in range(5):
                 out.writestr(f'{kind}/png/{kind}_{n}.png', picture(n))
-    (tmp_path / 'ChartX_annotation.json').write_text(json.dumps([record('bar_chart', 0), record('rose', 1), {'img': 3}]))
+    (tmp_path / 'ChartX_annotation.json').write_text(json.dumps([
+        record('bar_chart', 0), record('rose', 1), {'img': 3}, record('rose', 2) | {'csv': None}, record('rose', 3) | {'title': ''}, record('rose', 4) | {'csv': '\ud800'}, record('rose', 4) | {'chart_type': 3}]))
     (tmp_path / 'ChartX_annotation_val.json').write_text(json.dumps([record('rose', 0)]))
     assert prepare('chartx', tmp_path, tmp_path / 'out') == 0
     assert [chart.id for chart in open_charts(tmp_path / 'out', 'chartx', 'test+validation')] == [
         'chartx/test/difficulty_easy/bar_chart/bar_chart_0', 'chartx/test/difficulty_hard/rose/rose_1', 'chartx/validation/difficulty_hard/rose/rose_0']
-    assert manifest(tmp_path / 'out', 'chartx')['drops'] == {'record of another form': 1}
+    assert manifest(tmp_path / 'out', 'chartx')['drops'] == {'record of another form': 3, 'title missing': 1, 'not UTF-8': 1}
+    chart = open_charts(tmp_path / 'out', 'chartx', 'test')[1]
+    assert (chart.title, chart.csv, chart.kind) == (' Title 1', 'a \\t b \\n 1 \\t 2 \\n ', 'rose') and open_examples(tmp_path / 'out', 'chartx', 'test')[1].chart.csv
 
 
 # ---- parquet

@@ -1,7 +1,8 @@
 """Measures speed: `python -m recoder_jax.bench SUBJECT [--json]`.
 
 Subjects: rewards (executing and scoring programs), train (an update, alone or against torch), decode (new tokens, alone or against
-transformers), rollout (what sharing prefixes and hiding the host bring), serve (a running server), import (a checkpoint onto a mesh).
+transformers), rollout (what sharing prefixes and hiding the host bring), serve (a running server), import (a checkpoint onto a mesh), data (what the
+host prepares for SFT).
 Prints a table, or one JSON object with --json; progress goes to stderr. Exit code 2 and one sentence for bad
 input.
 """
@@ -10,11 +11,11 @@ import argparse
 import json
 import sys
 
-from recoder_jax.bench import decode, importing, rewards, rollout, serving, train
+from recoder_jax.bench import decode, feeding, importing, rewards, rollout, serving, train
 from recoder_jax.doors import door
 
 # Each module has SUMMARY, add_arguments(parser), measure(options, progress) -> dict for JSON, table(result) -> str.
-SUBJECTS = {"rewards": rewards, "train": train, "decode": decode, "rollout": rollout, "serve": serving, "import": importing}
+SUBJECTS = {"rewards": rewards, "train": train, "decode": decode, "rollout": rollout, "serve": serving, "import": importing, "data": feeding}
 
 
 def main(arguments: list[str] | None = None) -> int:

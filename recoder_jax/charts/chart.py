@@ -14,9 +14,21 @@ class Chart:
         image: uint8 [H, W, 3].
         program: golden program; '' when unknown.
         kind: 'bar', 'line', ...; groups the rows of breakdowns; '' when unknown.
+        instruction: what is asked for, with `reference` as the model of its style; '' asks to draw `image`.
+        reference: uint8 [H', W', 3] that is shown in place of `image`, which stays hidden; None where `image` is shown.
+        title, csv: its title and the data it shows, as its data set gives them beside the program; '' when it does not.
     """
 
     id: str
     image: np.ndarray
     program: str
     kind: str = ''
+    instruction: str = ''
+    reference: np.ndarray | None = None
+    title: str = ''
+    csv: str = ''
+
+    @property
+    def shown(self) -> np.ndarray:
+        """The image that a dialogue over the chart opens with."""
+        return self.image if self.reference is None else self.reference

@@ -5,6 +5,7 @@ import hashlib
 import lzma
 import os
 import shutil
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -19,6 +20,7 @@ ARCHIVES = ('.tar.gz', '.tgz', '.tar', '.zip')
 SCRATCH = 'unpacked-'
 MOST_BYTES = 200_000_000_000  # unpacked, over all members
 _CHUNK = 1 << 20
+_LOCAL = b'PK\x03\x04'  # before every member of a zip archive
 T = TypeVar('T')
 _BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error, lzma.LZMAError, OverflowError, NotImplementedError, RuntimeError)
 _HASHED = ('.json', '.jsonl', '.py', '.parquet', '.tar', '.gz', '.zip')
@@ -35,7 +37,7 @@ def unpack(archive: Path, target: Path, tally: Tally) -> None:
     """
     written, begun = 0, None
     try:
-        members = _reading(lambda: _zip_members(archive) if zipfile.is_zipfile(archive) else _tar_members(archive))
+        members = _reading(lambda: _members(archive))
         while (member := _reading(lambda: next(members, None))) is not None:
             (name, stream), file = member, target / member[0]
             if '..' in Path(name).parts or not file.resolve().is_relative_to(target.resolve()):
@@ -64,6 +66,14 @@ def _reading(step: Callable[[], T]) -> T:
         raise _Cut(type(error).__name__) from None
 
 
+def _members(path: Path) -> Iterator:
+    if zipfile.is_zipfile(path):
+        return _zip_members(path)
+    with path.open('rb') as file:
+        cut_zip = file.read(len(_LOCAL)) == _LOCAL      # without the table of contents at its end
+    return _cut_zip_members(path) if cut_zip else _tar_members(path)
+
+
 def _tar_members(path: Path) -> Iterator:
     with tarfile.open(path, 'r:*') as archive:
         for member in archive:
@@ -76,6 +86,67 @@ def _zip_members(path: Path) -> Iterator:
         for member in archive.infolist():
             if not member.is_dir():
                 yield member.filename, archive.open(member)
+
+
+def _cut_zip_members(path: Path) -> Iterator:
+    """Members of a zip archive whose end is missing, by the headers before them (APPNOTE 4.3.7). Ends with EOFError."""
+    with path.open('rb') as file:
+        while (head := file.read(30)).startswith(_LOCAL) and len(head) == 30:
+            flags, method, packed, length, extra = struct.unpack('<6xHH8xI4xHH', head)
+            name = file.read(length).decode('utf-8' if flags & 0x800 else 'cp437')
+            file.seek(extra, os.SEEK_CUR)
+            described = bool(flags & 8)      # its size stands behind it
+            if flags & 1 or method not in (0, 8) or (described and method == 0):
+                raise zipfile.BadZipFile(f'{name} cannot be read without the end of the archive')
+            stream = _Inflated(file) if method else _Stored(file, packed)
+            if not name.endswith('/'):
+                yield name, stream
+            stream.leave()
+            if described:
+                file.seek(16 if file.read(4) == b'PK\x07\x08' else 12, os.SEEK_CUR)
+                file.seek(-4, os.SEEK_CUR)
+        raise EOFError('the archive ends before its table of contents')
+
+
+class _Stored:
+    """`size` bytes of a file, uncompressed."""
+
+    def __init__(self, file, size: int):
+        self._file, self._left = file, size
+
+    def read(self, size: int) -> bytes:
+        found = self._file.read(min(size, self._left))
+        if self._left and not found:
+            raise EOFError('cut off')
+        self._left -= len(found)
+        return found
+
+    def leave(self) -> None:
+        """Puts the file behind the member."""
+        self._file.seek(self._left, os.SEEK_CUR)
+
+
+class _Inflated:
+    """A deflated stream of a file, to its own end."""
+
+    def __init__(self, file):
+        self._file, self._inflate = file, zlib.decompressobj(-zlib.MAX_WBITS)
+
+    def read(self, size: int) -> bytes:
+        while not self._inflate.eof:
+            packed = self._inflate.unconsumed_tail or self._file.read(_CHUNK)
+            if not packed:
+                raise EOFError('cut off')
+            found = self._inflate.decompress(packed, size)
+            if found:
+                return found
+        return b''
+
+    def leave(self) -> None:
+        """Puts the file behind the member, of which all was read."""
+        while self.read(_CHUNK):
+            pass
+        self._file.seek(-len(self._inflate.unused_data), os.SEEK_CUR)
 
 
 @contextlib.contextmanager

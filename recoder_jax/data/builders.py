@@ -6,7 +6,7 @@ which they are given.
 """
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from recoder_jax.charts.chart import Chart
 from recoder_jax.dialogue.images import encode_png
 
 FORMS = ('charts', 'corrections')
+EXTRAS = ('instruction', 'reference', 'title', 'csv')
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,17 @@ Records = Callable[[], Iterator[ChartRecord | CorrectionRecord]]
 class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Writes the records of `splits` below data_dir/name/config/version.
 
-    form: 'charts' or 'corrections'. splits: split name -> a function that starts its iterator of records.
+    form: 'charts' or 'corrections'. splits: split name -> a function that starts its iterator of records. extras: of EXTRAS, fields of a chart
+    that are stored too.
     """
 
     VERSION = tfds.core.Version('1.0.0')
     name = 'records'
 
-    def __init__(self, name: str, config: str, form: str, splits: Mapping[str, Records], description: str, data_dir: Path):
+    def __init__(self, name: str, config: str, form: str, splits: Mapping[str, Records], description: str, data_dir: Path, extras: Sequence[str] = ()):
         if form not in FORMS:
             raise ValueError(f'the record form is {form!r}; use one of {", ".join(FORMS)}')
-        self.name, self._form, self._splits, self._description = name, form, dict(splits), description
+        self.name, self._form, self._splits, self._description, self._extras = name, form, dict(splits), description, tuple(extras)
         tfds.disable_progress_bar()  # the record iterators show their own
         super().__init__(
             data_dir=str(data_dir),
@@ -68,7 +70,7 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return tfds.core.DatasetInfo(
             builder=self,
             description=self._description,
-            features=tfds.features.FeaturesDict(_features(self._form)),
+            features=tfds.features.FeaturesDict(_features(self._form, self._extras)),
             disable_shuffling=True,
         )
 
@@ -78,10 +80,10 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _generate_examples(self, records: Records):
         for index, record in enumerate(records()):
-            yield index, _example(record)
+            yield index, _example(record, self._extras)
 
 
-def _features(form: str) -> dict:
+def _features(form: str, extras: Sequence[str]) -> dict:
     image = tfds.features.Image(shape=(None, None, 3), dtype=np.uint8, encoding_format='png')
     features = {
         'id': tfds.features.Text(),
@@ -92,6 +94,7 @@ def _features(form: str) -> dict:
         'licence': tfds.features.Text(),
         'origin': tfds.features.Text(),
     }
+    features |= {name: image if name == 'reference' else tfds.features.Text() for name in extras}
     if form == 'corrections':
         features |= {
             'flawed': tfds.features.Text(),
@@ -103,7 +106,7 @@ def _features(form: str) -> dict:
     return features
 
 
-def _example(record: ChartRecord | CorrectionRecord) -> dict:
+def _example(record: ChartRecord | CorrectionRecord, extras: Sequence[str]) -> dict:
     golden = record.golden if isinstance(record, CorrectionRecord) else record
     example = {
         'id': golden.chart.id,
@@ -114,6 +117,9 @@ def _example(record: ChartRecord | CorrectionRecord) -> dict:
         'licence': golden.licence,
         'origin': golden.origin,
     }
+    for name in extras:
+        value = getattr(golden.chart, name)
+        example[name] = io.BytesIO(encode_png(value)) if name == 'reference' else value
     if isinstance(record, CorrectionRecord):
         example |= {
             'flawed': record.flawed,

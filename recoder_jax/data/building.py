@@ -35,7 +35,7 @@ T = TypeVar('T')
 @dataclass(frozen=True)
 class Request:
     """Which set is asked for. arguments: what its content depends on (JSON values). form: 'charts' or 'corrections'.
-    language: of the programs, which those who read the set ask for."""
+    language: of the programs, which those who read the set ask for. extras: fields of a chart that are stored too (builders.EXTRAS)."""
 
     name: str
     config: str
@@ -45,6 +45,7 @@ class Request:
     licence: str
     origin: str
     language: str = 'python'
+    extras: tuple[str, ...] = ()
 
 
 @dataclass
@@ -188,7 +189,7 @@ def _write_records(request: Request, splits: Mapping[str, Records], tally: Tally
     counted = {split: _counting(request.name, split, records, tally, failures) for split, records in splits.items()}
     try:
         with _quiet_tfds():
-            RecordBuilder(request.name, request.config, request.form, counted, request.description, stage).download_and_prepare()
+            RecordBuilder(request.name, request.config, request.form, counted, request.description, stage, request.extras).download_and_prepare()
     except Exception:
         # the builder adds lines of its own to what the records raised
         raise failures[0] if failures else sys.exception() from None

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,11 +36,13 @@ MAX_MEMBERS, MAX_SCRIPT_BYTES = 20_000, 1_000_000
 
 @dataclass(frozen=True)
 class Gallery:
-    """An unpacked source distribution: version of matplotlib ('unknown' when not recorded), licence text, scripts by path."""
+    """An unpacked source distribution: version of matplotlib ('unknown' when not recorded), licence text, scripts by path, and paths of scripts that are
+    too large to be read."""
 
     version: str
     licence_text: str
     scripts: Mapping[str, bytes]
+    oversized: tuple[str, ...] = ()
 
 
 def prepare_gallery(source: str, out: str | Path, workers: int, limits: Limits) -> Built:
@@ -57,6 +59,8 @@ def prepare_gallery(source: str, out: str | Path, workers: int, limits: Limits) 
     with open_gallery(source) as gallery:
         tally = Tally()
         texts = _readable(gallery.scripts, tally)
+        for path in gallery.oversized:
+            tally.drop(f'program over {MAX_SCRIPT_BYTES} bytes', path)
         request = _request(gallery.version, _content_hash(gallery.scripts), limits)
         standing = find_standing(request, out)
         if standing:
@@ -103,7 +107,7 @@ def download(directory: Path, version: str = DOWNLOAD_VERSION) -> Path:
 
 def read_archive(path: Path) -> Gallery:
     """Scripts, licence and version out of a .tar.gz, read in memory: nothing is unpacked to disk."""
-    files = {}
+    files, oversized = {}, []
     try:
         with tarfile.open(path, 'r:*') as archive:
             for count, member in enumerate(archive):
@@ -111,21 +115,27 @@ def read_archive(path: Path) -> Gallery:
                     raise ValueError(f'{str(path)!r} has over {MAX_MEMBERS} members; it is not a source archive of matplotlib')
                 # names begin with the directory matplotlib-VERSION/
                 name = member.name.partition('/')[2]
-                if member.isfile() and member.size <= MAX_SCRIPT_BYTES and _is_wanted(name):
-                    files[name] = archive.extractfile(member).read()
+                if member.isfile() and _is_wanted(name):
+                    if member.size > MAX_SCRIPT_BYTES:
+                        oversized.append(name)
+                    else:
+                        files[name] = archive.extractfile(member).read()
     except (tarfile.TarError, EOFError, OSError, OverflowError, zlib.error, lzma.LZMAError):
         raise ValueError(f'{str(path)!r} is not a whole tar archive; download it again') from None
-    return _gallery(files, path)
+    return _gallery(files, path, oversized)
 
 
 def read_directory(path: Path) -> Gallery:
     """The same from an unpacked directory (the one that holds galleries/)."""
-    files = {}
+    files, oversized = {}, []
     for file in sorted(path.rglob('*')):
         name = file.relative_to(path).as_posix()
-        if _is_wanted(name) and file.is_file() and not file.is_symlink() and file.stat().st_size <= MAX_SCRIPT_BYTES:
-            files[name] = file.read_bytes()
-    return _gallery(files, path)
+        if _is_wanted(name) and file.is_file() and not file.is_symlink():
+            if file.stat().st_size > MAX_SCRIPT_BYTES:
+                oversized.append(name)
+            else:
+                files[name] = file.read_bytes()
+    return _gallery(files, path, oversized)
 
 
 def split_of(path: str) -> str:
@@ -145,13 +155,13 @@ def _is_wanted(name: str) -> bool:
     return script or name in ('LICENSE/LICENSE', 'PKG-INFO')
 
 
-def _gallery(files: dict[str, bytes], path: Path) -> Gallery:
+def _gallery(files: dict[str, bytes], path: Path, oversized: Sequence[str]) -> Gallery:
     scripts = {name: files[name] for name in sorted(files) if name.endswith('.py')}
     if not scripts:
         raise ValueError(f"{str(path)!r} has no scripts below galleries/; give matplotlib's source archive or its unpacked directory")
     version = re.search(rb'^Version: (\S+)', files.get('PKG-INFO', b''), re.MULTILINE)
     licence = files.get('LICENSE/LICENSE', b'The source held no licence text; see https://matplotlib.org/stable/project/license.html\n')
-    return Gallery(version[1].decode() if version else 'unknown', licence.decode('utf-8', 'replace'), scripts)
+    return Gallery(version[1].decode() if version else 'unknown', licence.decode('utf-8', 'replace'), scripts, tuple(sorted(name for name in oversized if name.endswith('.py'))))
 
 
 def _readable(scripts: Mapping[str, bytes], tally: Tally) -> dict[str, str]:
@@ -161,6 +171,8 @@ def _readable(scripts: Mapping[str, bytes], tally: Tally) -> dict[str, str]:
         try:
             text = content.decode('utf-8').replace('\r\n', '\n')
             write_response('', text)
+            if b'\r\n' in content:
+                tally.repair('Windows line ends')
         except UnicodeDecodeError:
             tally.drop('not UTF-8', path)
         except ValueError:

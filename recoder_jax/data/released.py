@@ -42,7 +42,8 @@ VERIFY = ('none', 'fixed', 'chartmimic')
 
 @dataclass(frozen=True)
 class Item:
-    """One record as it was published. program: None where it has none. image: encoded bytes or a file, None where it has none."""
+    """One record as it was published. program: None where it has none. image, reference: encoded bytes or a file, None where it has none. instruction,
+    reference, title, csv: as of a `Chart`; those that are among the extras of the request must be there."""
 
     id: str
     program: str | bytes | None
@@ -50,6 +51,10 @@ class Item:
     kind: str = ''
     think: str = ''
     origin: str = ''
+    instruction: str = ''
+    reference: bytes | Path | None = None
+    title: str = ''
+    csv: str = ''
 
 
 Splits = Mapping[str, Callable[[Tally], Iterator[Item]]]  # split name -> function that starts its items; it may drop records of its own
@@ -129,11 +134,12 @@ class Verdicts:
 
 @dataclass(frozen=True)
 class _Waiting:
-    """An item whose image is being decoded and whose program runs. executions: empty where its verdict is known, or none is asked for."""
+    """An item whose images are being decoded and whose program runs. executions: empty where its verdict is known, or none is asked for."""
 
     item: Item
     program: str
     image: Future
+    reference: Future
     executions: tuple[Future, ...]
 
 
@@ -161,6 +167,10 @@ class _Maker:
             yield from self._end(waiting.popleft())
 
     def _begin(self, item: Item) -> _Waiting | None:
+        try:
+            ''.join((item.id, item.kind, item.think, item.origin, item.instruction, item.title, item.csv)).encode('utf-8')
+        except UnicodeError:
+            return self._tally.drop('not UTF-8', item.id.encode('utf-8', 'replace').decode('utf-8'))
         program = checked_program(item, self._tally)
         if program is None:
             return None
@@ -169,8 +179,11 @@ class _Maker:
         self._ids.add(item.id)
         if item.image is None and not self._options.render_missing:
             return self._tally.drop('image missing', item.id)
-        image = self._pool.submit(_decoded, item.image)
-        return _Waiting(item, program, image, tuple(self._sandbox.submit(program) for _ in range(self._runs(item, program))))
+        missing = next((name for name in self._request.extras if not getattr(item, name)), None)
+        if missing:
+            return self._tally.drop(f'{missing} missing', item.id)
+        image, reference = self._pool.submit(_decoded, item.image), self._pool.submit(_decoded, item.reference)
+        return _Waiting(item, program, image, reference, tuple(self._sandbox.submit(program) for _ in range(self._runs(item, program))))
 
     def _asked(self, item: Item) -> bool:
         """Whether a verdict of the sandbox decides about the item."""
@@ -199,13 +212,19 @@ class _Maker:
         if isinstance(image, str):
             self._tally.drop(image, item.id)
             return
-        chart = Chart(item.id, image, waiting.program, item.kind)
+        reference = waiting.reference.result()
+        if isinstance(reference, str):
+            self._tally.drop(reference.replace('image', 'reference'), item.id)
+            return
+        chart = Chart(item.id, image, waiting.program, item.kind, item.instruction, reference, item.title, item.csv)
         yield ChartRecord(chart, think=item.think, licence=self._request.licence, origin=item.origin or self._request.origin)
 
 
 def checked_program(item: Item, tally: Tally) -> str | None:
     """The program as text with Unix line ends; None where it cannot be used, which is counted."""
     program = item.program
+    if not isinstance(program, str | bytes | None):
+        return tally.drop('record of another form', item.id)
     if program is None or not program.strip():
         return tally.drop('program missing', item.id)
     if len(program) > MAX_PROGRAM_BYTES:

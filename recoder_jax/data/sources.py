@@ -12,6 +12,7 @@ from PIL import Image
 
 from recoder_jax.charts.canonical import has_flat_data
 from recoder_jax.charts.chart import Chart
+from recoder_jax.data.builders import EXTRAS
 from recoder_jax.data.building import REQUEST_FILE
 from recoder_jax.data.examples import Example
 from recoder_jax.dialogue.response import write_response
@@ -87,9 +88,10 @@ class _Records(Sequence):
     """Records of one split as dictionaries of undecoded bytes; sub-classes turn one into an item."""
 
     def __init__(self, directory: Path, split: str):
-        builder = tfds.builder_from_directory(str(directory))
+        builder, self._place = tfds.builder_from_directory(str(directory)), f'split {split!r} of {str(directory)!r}'
+        skipped = {name: tfds.decode.SkipDecoding() for name in ('image', 'reference') if name in builder.info.features}
         try:
-            self._source = builder.as_data_source(split=split, decoders={'image': tfds.decode.SkipDecoding()})
+            self._source = builder.as_data_source(split=split, decoders=skipped)
             length = len(self._source)
         except (ValueError, KeyError, AssertionError):
             raise ValueError(f'{str(directory)!r} has no split {split!r}; it has {", ".join(builder.info.splits)}') from None
@@ -101,7 +103,10 @@ class _Records(Sequence):
 
     def __getitem__(self, index: int):
         index = range(len(self))[index]  # negative counts from the end; IndexError beyond it
-        return self._item(self._source[index])
+        try:
+            return self._item(self._source[index])
+        except Exception as error:  # array_record and the decoders raise what they like; from a worker thread it comes out where its batch is waited for
+            raise ValueError(f'record {index} of {self._place} cannot be read ({_said(error)}); prepare the set again') from error
 
     @abstractmethod
     def _item(self, record: dict):
@@ -156,8 +161,14 @@ class _Corrections(_Records):
         return Example(_chart(record), responses, self._trained, (feedback,), self._language.name)
 
 
+def _said(error: Exception) -> str:
+    """Kind and beginning of an error, on one line."""
+    return f'{type(error).__name__}: {" ".join(str(error).split())[:120]}'
+
+
 def _chart(record: dict) -> Chart:
-    return Chart(id=_text(record, 'id'), image=_decode(record['image']), program=_text(record, 'program'), kind=_text(record, 'kind'))
+    extras = {name: _decode(record[name]) if name == 'reference' else _text(record, name) for name in EXTRAS if name in record}
+    return Chart(id=_text(record, 'id'), image=_decode(record['image']), program=_text(record, 'program'), kind=_text(record, 'kind'), **extras)
 
 
 def _text(record: dict, key: str) -> str:

@@ -4,7 +4,7 @@ An image in a message is an array uint8 [H, W, 3] (H rows, W columns). Text that
 the encoder never turns it into special tokens.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from recoder_jax.languages.language import Language
 from recoder_jax.languages.python import LANGUAGE as PYTHON
 
 LOG_SLOT = '{log}'
+FOLLOW = 'Think in <think></think>. Then write one python block that does this with matplotlib.'  # after an instruction
+REVISE = 'This is the render of your program. Find what is not as asked. Write the corrected program.'  # where the target is hidden
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,14 @@ def prompts_of(language: Language) -> Prompts:
     return Prompts(draw=language.draw)
 
 
-def opening(image: np.ndarray, prompts: Prompts) -> tuple[Message, ...]:
-    """The messages before turn 1: the target chart (uint8 [H, W, 3]) and the request to draw it."""
-    return (Message('user', (image, prompts.draw)),)
+def opening(image: np.ndarray, prompts: Prompts, instruction: str = '') -> tuple[Message, ...]:
+    """The messages before turn 1: the target chart (uint8 [H, W, 3]) and the request to draw it, or a reference and an instruction."""
+    return (Message('user', (image, f'{instruction.rstrip()}\n{FOLLOW}' if instruction else prompts.draw)),)
+
+
+def revising(prompts: Prompts, instruction: str) -> Prompts:
+    """The texts of feedback in a dialogue that opened with an instruction, '' for none."""
+    return replace(prompts, revise=REVISE) if instruction else prompts
 
 
 def feedback(render: np.ndarray | None, log: str, prompts: Prompts, target: np.ndarray | None = None) -> Message:

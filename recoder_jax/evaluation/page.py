@@ -31,5 +31,5 @@ def write_dialogues(path: Path, title: str, lede: str, dialogues: Mapping[str, S
                     tables: Sequence[Table] = ()) -> None:  # fmt: skip
     """A page of dialogues under their headings, and of tables."""
     data = dialogue_data([Source(heading, renders, entries) for heading, entries in dialogues.items()], path, same_program)
-    shown = [(table.title, table.header, [[cell_text(cell) for cell in row] for row in table.rows]) for table in tables]
+    shown = [(table.title, table.header, [[cell_text(cell) for cell in row] for row in table.rows], table.notes) for table in tables]
     write_page(path, environment().get_template('evaluation.html').render(title=title, lede=lede, tables=shown, data=data))

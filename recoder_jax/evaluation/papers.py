@@ -56,7 +56,13 @@ def _entries(result: ChartResult, index: int) -> list[float | None]:
     code_pass, high = result.code_pass[index], result.high_level[index] if result.high_level else None
     overall = None if high is None else (code_pass.low_level + high) / 2
     return [result.executed[index], result.low_level[index], code_pass.text, code_pass.layout, code_pass.chart_type, code_pass.color,
-            code_pass.low_level, result.no_filter[index].low_level, high, overall, result.visible[index], result.text_match[index]]
+            code_pass.low_level, result.no_filter[index].low_level, high, overall, result.visible[index], result.text_match[index],
+            _own_scale(result.rating, index), _own_scale(result.grade, index)]
+
+
+def _own_scale(judged: Sequence[float | None], index: int) -> float | None:
+    """What an interval of percentages shows as it is."""
+    return judged[index] / 100 if judged and judged[index] is not None else None
 
 
 def _row(choice: str, entries: list[list[float | None]], seed: int) -> PaperScores:
@@ -69,6 +75,7 @@ def _breakdown(by: str, value: str, results: list[ChartResult], seed: int) -> Br
     rows = np.array([
         [result.executed[0] for result in results], [result.executed[-1] for result in results],
         [result.low_level[0] for result in results], [result.low_level[-1] for result in results], gains,
+        [_own_scale(result.rating, -1) for result in results], [_own_scale(result.grade, -1) for result in results],
     ], np.float64)
     return Breakdown(by, value, len(results), *bootstrap_intervals(rows, seed=seed))
 

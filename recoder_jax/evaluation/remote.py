@@ -21,7 +21,7 @@ from recoder_jax.charts.chart import Chart
 from recoder_jax.charts.execution import Execution, Status, failure
 from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.dialogue.response import parse_response
-from recoder_jax.dialogue.turns import Message, Prompts, feedback, opening, prompts_of
+from recoder_jax.dialogue.turns import Message, Prompts, feedback, opening, prompts_of, revising
 from recoder_jax.evaluation.asking import NoResponse, Server, ServerOptions
 from recoder_jax.languages.language import Language
 from recoder_jax.languages.python import LANGUAGE as PYTHON
@@ -136,10 +136,10 @@ class _Dialogue:
         self._server, self._sandbox, self._rules, self._chart = server, sandbox, rules, chart
 
     async def play(self, journal: Journal) -> tuple[Spoken, ...]:
-        known = journal.find(self._chart.id)
+        known = journal.find(self._entry)
         if known is not None:
             return tuple([Spoken(text, await self._execute(text) if not refused else failure(Status.error, refused), refused) for text, refused in known])
-        turns, messages = [], [*opening(self._chart.image, self._rules.prompts)]
+        turns, messages = [], [*opening(self._chart.shown, self._rules.prompts, self._chart.instruction)]
         while len(turns) < self._rules.turns:
             try:
                 text = await self._server.ask(messages, self._seed(len(turns)))
@@ -150,8 +150,14 @@ class _Dialogue:
                 break
             turns.append(Spoken(text, await self._execute(text)))
             messages += [Message('assistant', (text,)), self._feedback(turns[-1])]
-        journal.keep(self._chart.id, turns)
+        journal.keep(self._entry, turns)
         return tuple(turns)
+
+    @property
+    def _entry(self) -> str:
+        """Of the journal: the chart, and what is asked for."""
+        asked = self._chart.instruction
+        return f'{self._chart.id} {hashlib.sha256(asked.encode("utf-8", "replace")).hexdigest()[:12]}' if asked else self._chart.id
 
     def _seed(self, turn: int) -> int:
         """Of the chart alone, whatever is played beside it."""
@@ -167,5 +173,5 @@ class _Dialogue:
 
     def _feedback(self, turn: Spoken) -> Message:
         log = turn.execution.log if parse_response(turn.text, self._rules.language).program is not None else self._rules.language.missing
-        shown: np.ndarray | None = self._chart.image if self._rules.difference else None
-        return feedback(turn.execution.render, log, self._rules.prompts, shown)
+        shown: np.ndarray | None = self._chart.image if self._rules.difference and not self._chart.instruction else None
+        return feedback(turn.execution.render, log, revising(self._rules.prompts, self._chart.instruction), shown)

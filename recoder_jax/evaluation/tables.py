@@ -19,16 +19,19 @@ _LATEX = str.maketrans({'&': r'\&', '%': r'\%', '_': r'\_', '#': r'\#', '$': r'\
 _FORMS = ('executed', 'text', 'layout', 'chart_type', 'color', 'code_pass', 'no_filter', 'fixed', 'high_level', 'overall', 'pass_rate', 'text_match')
 _HEADS = ('executed', 'text', 'layout', 'type', 'colour', 'low-level (code_pass)', 'low-level (no_filter)', 'low-level (fixed)', 'high-level',
           'overall', 'pass rate', 'text match')
+_JUDGED = {'rating': 'rating (1 to 10)', 'grade': 'grade (0 to 5)'}  # columns that stand only where somebody has a value
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of any content. name: one word for files. rows: cells as they were measured; numbers are in points but for counts."""
+    """A table of any content. name: one word for files. rows: cells as they were measured; numbers are in points but for counts and what names
+    its scale. notes: sentences below it."""
 
     name: str
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
 
 
 def paper_tables(evaluations: Sequence[Evaluation]) -> list[Table]:
@@ -44,9 +47,11 @@ def paper_tables(evaluations: Sequence[Evaluation]) -> list[Table]:
 
 def main_table(evaluations: Sequence[Evaluation]) -> Table:
     """As MM-ReCoder's and MSRL's main tables: a model and its turns a row, the last turn and the two other rules."""
+    judged = _judged(evaluations)
     rows = [
         (row.model, row.turns, '', row.executed, None, None, None, None, None if 'no_filter' in row.source else row.low_level,
-         row.low_level if 'no_filter' in row.source else None, None, row.high_level, None, None, row.text_match, '', row.source)
+         row.low_level if 'no_filter' in row.source else None, None, row.high_level, None, None, row.text_match, *[None] * len(judged), '',
+         row.source)
         for row in ROWS
     ]  # fmt: skip
     for evaluation in evaluations:
@@ -54,8 +59,9 @@ def main_table(evaluations: Sequence[Evaluation]) -> Table:
         for choice in ('turn 1', LAST, LAST_EXECUTED, BEST_EXECUTED):
             found = headline(evaluation.papers, choice)
             if found:
-                rows.append((evaluation.name, 1 if choice == 'turn 1' else turns, choice, *_paper_cells(found), evaluation.benchmark, OURS))
-    return Table('main', 'Chart to code, in points', ('model', 'turns', 'counts', *_HEADS, 'benchmark', 'source'), tuple(rows))
+                rows.append((evaluation.name, 1 if choice == 'turn 1' else turns, choice, *_paper_cells(found, judged), evaluation.benchmark, OURS))
+    return Table('main', 'Chart to code, in points', ('model', 'turns', 'counts', *_HEADS, *(_JUDGED[form] for form in judged), 'benchmark', 'source'),
+                 tuple(rows), _notes(evaluations))
 
 
 def corrections_table(evaluations: Sequence[Evaluation]) -> Table:
@@ -73,16 +79,20 @@ def corrections_table(evaluations: Sequence[Evaluation]) -> Table:
 
 def turns_table(evaluations: Sequence[Evaluation]) -> Table:
     """Every turn and every rule that chooses one."""
-    rows = [(evaluation.name, row.choice, *_paper_cells(row), OURS) for evaluation in evaluations for row in evaluation.papers]
-    return Table('turns', 'Turn by turn, in points', ('model', 'counts', *_HEADS, 'source'), tuple(rows))
+    judged = _judged(evaluations)
+    rows = [(evaluation.name, row.choice, *_paper_cells(row, judged), OURS) for evaluation in evaluations for row in evaluation.papers]
+    header = ('model', 'counts', *_HEADS, *(_JUDGED[form] for form in judged), 'source')
+    return Table('turns', 'Turn by turn, in points', header, tuple(rows), _notes(evaluations))
 
 
 def breakdown_table(evaluations: Sequence[Evaluation]) -> Table:
     """By type and difficulty of the charts."""
-    rows = [(evaluation.name, row.by, row.value, row.charts, row.executed_first, row.executed_last, row.low_level_first, row.low_level_last, row.improvement, OURS)
+    judged = _judged(evaluations)
+    rows = [(evaluation.name, row.by, row.value, row.charts, row.executed_first, row.executed_last, row.low_level_first, row.low_level_last, row.improvement,
+             *(getattr(row, form) for form in judged), OURS)
             for evaluation in evaluations for row in evaluation.breakdowns]
     header = ('model', 'by', 'value', 'charts', 'executed, turn 1', 'executed, last turn', 'low-level, turn 1', 'low-level, last turn',
-              'average improvement', 'source')
+              'average improvement', *(f'{_JUDGED[form]}, last turn' for form in judged), 'source')
     return Table('breakdown', 'By type and difficulty of the charts, in points', header, tuple(rows))
 
 
@@ -100,8 +110,18 @@ def cards_table(evaluations: Sequence[Evaluation]) -> Table:
     return Table('cards', 'Reference cards', header, tuple(rows))
 
 
-def _paper_cells(row: PaperScores) -> tuple[Interval, ...]:
-    return tuple(getattr(row, form) for form in _FORMS)
+def _paper_cells(row: PaperScores, judged: Sequence[str]) -> tuple[Interval, ...]:
+    return tuple(getattr(row, form) for form in (*_FORMS, *judged))
+
+
+def _judged(evaluations: Sequence[Evaluation]) -> list[str]:
+    """What a judge was asked for a benchmark and answered, in at least one of them."""
+    return [form for form in _JUDGED if any(getattr(row, form).value is not None for evaluation in evaluations for row in evaluation.papers)]
+
+
+def _notes(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
+    """Why judgements are missing."""
+    return tuple(f'{evaluation.name}, {measure}: {reason}.' for evaluation in evaluations for measure, reason in evaluation.absent.items())
 
 
 def cell_text(cell: Cell) -> str:
@@ -119,7 +139,8 @@ def as_markdown(tables: Sequence[Table]) -> str:
 
 def _markdown(table: Table) -> str:
     lines = [table.header, ('---',) * len(table.header), *(tuple(map(cell_text, row)) for row in table.rows)]
-    return '\n'.join('| ' + ' | '.join(cell.replace('|', '\\|') for cell in line) + ' |' for line in lines)
+    rows = ['| ' + ' | '.join(cell.replace('|', '\\|') for cell in line) + ' |' for line in lines]
+    return '\n'.join([*rows, *(line for note in table.notes for line in ('', note))])
 
 
 def as_csv(tables: Sequence[Table]) -> str:
@@ -145,7 +166,8 @@ def as_json(tables: Sequence[Table]) -> str:
     def plain(cell: Cell):
         return [cell.value, cell.low, cell.high] if isinstance(cell, Interval) else cell
 
-    content = [{'name': table.name, 'title': table.title, 'header': list(table.header), 'rows': [list(map(plain, row)) for row in table.rows]} for table in tables]
+    content = [{'name': table.name, 'title': table.title, 'header': list(table.header), 'rows': [list(map(plain, row)) for row in table.rows], 'notes': list(table.notes)}
+               for table in tables]
     return json.dumps(content, indent=1, ensure_ascii=False) + '\n'
 
 
@@ -163,7 +185,7 @@ def _latex(table: Table) -> str:
     body = [*published, *(['  \\midrule'] if published and ours else []), *ours]
     return '\n'.join([
         r'\begin{table}', r'  \centering', f'  \\caption{{{table.title.translate(_LATEX)}}}', f'  \\begin{{tabular}}{{{"l" * len(table.header)}}}', r'  \toprule',
-        line(table.header), r'  \midrule', *body, r'  \bottomrule', r'  \end{tabular}', r'\end{table}', '',
+        line(table.header), r'  \midrule', *body, r'  \bottomrule', r'  \end{tabular}', *(f'  \\par {note.translate(_LATEX)}' for note in table.notes), r'\end{table}', '',
     ])  # fmt: skip
 
 

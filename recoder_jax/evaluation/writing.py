@@ -4,8 +4,9 @@
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from recoder_jax.charts.scores import same_program
 from recoder_jax.evaluation.metrics import evaluation_of
@@ -17,10 +18,11 @@ from recoder_jax.runs.records import ChartResult, DialogueRecord, Evaluation
 from recoder_jax.runs.scorecards import ReferenceCard
 
 
-def full_evaluation(results: Sequence[ChartResult], name: str, benchmark: str, card: ReferenceCard, compared: str = 'elements') -> Evaluation:
-    """Everything that is said of these results. compared: 'elements' or 'pictures', what low-level compares."""
+def full_evaluation(results: Sequence[ChartResult], name: str, benchmark: str, card: ReferenceCard, compared: str = 'elements',
+                    absent: Mapping[str, str] = MappingProxyType({})) -> Evaluation:  # fmt: skip
+    """Everything that is said of these results. compared: 'elements' or 'pictures', what low-level compares. absent: as in `Evaluation`."""
     plain = evaluation_of(results, same_program, name=name, benchmark=benchmark, seeds=card.seeds, config_hash=card.config_hash, compared=compared)
-    return replace(plain, papers=paper_scores(results), breakdowns=breakdowns(results), card=card)
+    return replace(plain, papers=paper_scores(results), breakdowns=breakdowns(results), card=card, absent=dict(absent))
 
 
 def write_evaluation(run: RunDirectory, evaluation: Evaluation, records: Sequence[DialogueRecord]) -> None:

@@ -281,14 +281,15 @@ def pack(
     """
     where, parts = layout(trees, shape) if where is None else where, []
     trained, count, windows = where.trained, where.image_count, where.windows
-    for part, unique in zip(where.micro, where.images, strict=True):
+    images = [image for unique in where.images for image in unique.values()]
+    shapes = vision_shapes(count, windows, windows * 16, *[image.values.shape[1] for image in images[:1]])
+    vision = jax.tree.map(lambda leaf: np.zeros((len(where.micro), *leaf.shape), leaf.dtype), shapes)  # once: patches are the bulk of a batch
+    for number, (part, unique) in enumerate(zip(where.micro, where.images, strict=True)):
         place = {key: (process * count + index) * windows * 16 for index, key in enumerate(unique)}
         laid = [_lay_row([(trees[t], weights[t]) for t in row], shape.row_tokens, trained, place, image_id) for row in part]
-        vision = vision_inputs(list(unique.values()), count, windows, windows * 16)
-        parts.append(Batch(**{name: np.stack([row[name] for row in laid], axis=1 if name == "positions" else 0) for name in laid[0]}, vision=vision))
-    if len(parts) == 1:
-        return jax.tree.map(lambda leaf: leaf[None], parts[0])  # a view: patches are the bulk of a batch
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
+        vision_inputs(list(unique.values()), count, windows, windows * 16, jax.tree.map(lambda leaf: leaf[number], vision))
+        parts.append({name: np.stack([row[name] for row in laid], axis=1 if name == "positions" else 0) for name in laid[0]})
+    return Batch(**{name: np.stack([part[name] for part in parts]) for name in parts[0]}, vision=vision)
 
 
 def unpack(values: np.ndarray, trees: Sequence[Tree], where: Layout) -> list[list[np.ndarray]]:

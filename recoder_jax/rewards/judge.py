@@ -4,7 +4,8 @@
 
 A judge is one model behind one or several servers with OpenAI-compatible chat completions. Its key comes from the environment
 only. A judgement that could not be had is `Judgement(score=None, kind=..., failure=...)`, never 0: the mixture decides what a
-missing part means. What has nothing drawn (no render, no pixels, one colour) scores 0 without a question.
+missing part means. What has nothing drawn (no render, no pixels, one colour) scores 0 without a question. Questions of other
+forms (judge_forms.py) go the same way.
 
 Not handled: a second opinion by another model.
 """
@@ -13,17 +14,18 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import openai
 
 from recoder_jax.rewards.images import check_image, one_colour
-from recoder_jax.rewards.judge_asking import Asker, Images
+from recoder_jax.rewards.judge_asking import Asker
 from recoder_jax.rewards.judge_cache import JudgeCache, cache_key
+from recoder_jax.rewards.judge_forms import POINTS, Form, Sheet
 from recoder_jax.rewards.judge_options import JudgeOptions, addresses
-from recoder_jax.rewards.judge_prompt import AGAIN_TEMPERATURE, ITEMS, REPLY_FORMAT, TEXT, TOTAL, encoded, parse_reply, presentable
+from recoder_jax.rewards.judge_prompt import AGAIN_TEMPERATURE, ITEMS, encoded, parse_reply, presentable
 from recoder_jax.rewards.judge_servers import Server, Servers
 from recoder_jax.rewards.judgement import FailureKind, Judgement, failed
 
@@ -74,16 +76,31 @@ class Judge:
         check_image(reference, 'reference')
         if render is not None:
             check_image(render, 'render')
-        judgement: Future = Future()
-        judgement.set_running_or_notify_cancel()
         if render is None or render.size == 0 or reference.size == 0:
+            judgement: Future = Future()
             judgement.set_result(Judgement(score=0.0))
             return judgement
+        return self._start(POINTS, '', (reference, render), fresh, not fresh)
+
+    def put(self, form: Form, text: str = '', images: Sequence[np.ndarray] = ()) -> Future:
+        """Future of a `Judgement` by another form, whose score is the share of its most points.
+
+        text: in place of the form's. images: uint8 [H, W, 3], in the order in which they are shown. ValueError as of `submit`.
+        """
+        if self._closed:
+            raise ValueError('the judge is closed; open a new one')
+        for image in images:
+            check_image(image, 'image')
+        return self._start(form, text, tuple(images), False, False)
+
+    def _start(self, form: Form, text: str, images: tuple[np.ndarray, ...], fresh: bool, blank: bool) -> Future:
+        judgement: Future = Future()
+        judgement.set_running_or_notify_cancel()
 
         def settle(work: Future) -> None:      # a task cancelled before its first step never ran its own handler
             judgement.set_result(_CLOSED if work.cancelled() else work.result())
 
-        self._run(self._judge(reference, render, fresh)).add_done_callback(settle)
+        self._run(self._judge(form, text, images, fresh, blank)).add_done_callback(settle)
         return judgement
 
     def judge(self, reference: np.ndarray, render: np.ndarray | None, fresh: bool = False) -> Judgement:
@@ -119,18 +136,19 @@ class Judge:
         await self._loop.shutdown_asyncgens()
         await self._loop.shutdown_default_executor()      # the threads that look up host names
 
-    async def _judge(self, reference: np.ndarray, render: np.ndarray, fresh: bool) -> Judgement:
+    async def _judge(self, form: Form, text: str, images: tuple[np.ndarray, ...], fresh: bool, blank: bool) -> Judgement:
+        """blank: whether a last image of one colour is 0 without a question."""
         try:
-            images, drawn = await self._on_thread(self._images, reference, render)
+            sheet, drawn = await self._on_thread(self._sheet, form, text, images)
             if fresh:
-                return await self._asker.ask(images)
-            if not drawn:
+                return await self._asker.ask(sheet)
+            if blank and not drawn:
                 return Judgement(score=0.0)
-            key = self._key(images)
-            known = self._cache and await self._on_thread(self._cache.get, key)
+            key = self._key(sheet)
+            known = self._cache and await self._on_thread(self._cache.get, key, form.known)
             if known:
-                return Judgement(sum(known.values()) / TOTAL, known, cached=True)
-            return await asyncio.shield(self._ask_once(key, images))
+                return Judgement(sum(known.values()) / form.most, known, cached=True)
+            return await asyncio.shield(self._ask_once(key, sheet))
         except asyncio.CancelledError:
             if not self._closed:
                 raise
@@ -141,28 +159,28 @@ class Judge:
     def _on_thread(self, function, *arguments) -> asyncio.Future:
         return self._loop.run_in_executor(self._pool, function, *arguments)
 
-    def _images(self, reference: np.ndarray, render: np.ndarray) -> tuple[Images, bool]:
-        """What is sent, and whether the render is of more than one colour."""
-        shown = presentable(render, self._options.max_pixels)
-        images = Images(encoded(presentable(reference, self._options.max_pixels)), encoded(shown))
-        return images, not one_colour(shown[:render.shape[0], :render.shape[1]])
+    def _sheet(self, form: Form, text: str, images: tuple[np.ndarray, ...]) -> tuple[Sheet, bool]:
+        """What is sent, and whether the last image is of more than one colour."""
+        shown = [presentable(image, self._options.max_pixels) for image in images]
+        drawn = bool(images) and not one_colour(shown[-1][:images[-1].shape[0], :images[-1].shape[1]])
+        return Sheet(form, text or form.text, tuple(map(encoded, shown))), drawn
 
-    def _key(self, images: Images) -> str:
+    def _key(self, sheet: Sheet) -> str:
         """The key of a question in the cache: all that decides its answer."""
         options = self._options
         asked = {'model': options.model, 'temperatures': (0.0, AGAIN_TEMPERATURE), 'tokens': options.reply_tokens,
-                 'format': REPLY_FORMAT if options.structured else None}
-        return cache_key(TEXT, json.dumps(asked), images.reference, images.render)
+                 'format': sheet.form.schema if options.structured else None}
+        return cache_key(sheet.text, json.dumps(asked), *sheet.images)
 
-    def _ask_once(self, key: str, images: Images) -> asyncio.Task:
+    def _ask_once(self, key: str, sheet: Sheet) -> asyncio.Task:
         """The task that asks a question; the same one for all who want to know it meanwhile."""
         if key not in self._under_way:
-            task = self._under_way[key] = asyncio.create_task(self._ask_and_keep(key, images))
+            task = self._under_way[key] = asyncio.create_task(self._ask_and_keep(key, sheet))
             task.add_done_callback(lambda _: self._under_way.pop(key))
         return self._under_way[key]
 
-    async def _ask_and_keep(self, key: str, images: Images) -> Judgement:
-        judgement = await self._asker.ask(images)
+    async def _ask_and_keep(self, key: str, sheet: Sheet) -> Judgement:
+        judgement = await self._asker.ask(sheet)
         if self._cache and judgement.score is not None:
             await self._on_thread(self._cache.put, key, judgement.items)
         return judgement

@@ -18,23 +18,16 @@ from dataclasses import dataclass, field
 
 import openai
 
+from recoder_jax.rewards.judge_forms import Sheet
 from recoder_jax.rewards.judge_options import JudgeOptions
-from recoder_jax.rewards.judge_prompt import AGAIN_TEMPERATURE, ITEMS, REPLY_FORMAT, TOTAL, parse_reply, question
+from recoder_jax.rewards.judge_prompt import AGAIN_TEMPERATURE
 from recoder_jax.rewards.judge_servers import NoServer, Server, Servers
 from recoder_jax.rewards.judgement import FailureKind, Judgement, failed
 
-_REPLY_BYTES = 1_000_000       # a body that is longer is no reply of six numbers
+_REPLY_BYTES = 1_000_000       # a body that is longer is no reply of a judge
 _LONGEST_PAUSE = 30.0          # seconds between two attempts
 _NO_SCHEMA = (400, 415, 422, 501)       # how servers refuse a reply format they do not have
 _NOT_HERE = (401, 403, 404)             # the server's own trouble: key, model or path
-
-
-@dataclass(frozen=True)
-class Images:
-    """What is compared, as PNG."""
-
-    reference: bytes
-    render: bytes
 
 
 @dataclass
@@ -86,13 +79,13 @@ class Asker:
         self._options, self._servers, self._hidden = options, servers, hidden
         self._jitter = random.Random(0)      # spreads retries; decides no result
 
-    async def ask(self, images: Images) -> Judgement:
+    async def ask(self, sheet: Sheet) -> Judgement:
         """A judgement or a failure, within queue_seconds and seconds of the options together."""
         options, course = self._options, _Course()
         try:
             async with asyncio.timeout(options.queue_seconds) as limit:
                 while course.attempts < options.attempts:
-                    judgement = await self._attempt(images, course, limit)
+                    judgement = await self._attempt(sheet, course, limit)
                     if judgement is not None:
                         return judgement
         except _GiveUp as end:
@@ -109,7 +102,7 @@ class Asker:
         return failed(kind, f'the judge gave no judgement within {self._options.seconds:g} s ({course.last}); '
                       'raise judge.seconds or use a faster server')
 
-    async def _attempt(self, images: Images, course: _Course, limit: asyncio.Timeout) -> Judgement | None:
+    async def _attempt(self, sheet: Sheet, course: _Course, limit: asyncio.Timeout) -> Judgement | None:
         """Asks one server once and pauses where that is due; None when the question is to be asked again."""
         avoid = course.refused | ({course.avoid} - {None})
         try:
@@ -122,7 +115,7 @@ class Asker:
         else:
             self._begin(course, limit)
             try:
-                return await self._ask(server, images, course)
+                return await self._ask(server, sheet, course)
             except _TryAgain as error:
                 trouble = error
         course.kind, course.last, course.avoid = trouble.kind, str(trouble), server
@@ -141,12 +134,12 @@ class Asker:
             course.began = asyncio.get_running_loop().time()
             limit.reschedule(course.began + self._options.seconds)
 
-    async def _ask(self, server: Server, images: Images, course: _Course) -> Judgement:
+    async def _ask(self, server: Server, sheet: Sheet, course: _Course) -> Judgement:
         """One attempt, after which the server is given back. Raises _TryAgain or _GiveUp."""
         trouble = None
         try:
             async with asyncio.timeout(self._options.attempt_seconds):
-                text, tokens = await self._post(server, images, course)
+                text, tokens = await self._post(server, sheet, course)
         except asyncio.CancelledError:      # the deadline of the question
             trouble = _TryAgain(FailureKind.timeout, 'no reply in time')
             raise
@@ -157,25 +150,25 @@ class Asker:
             if trouble is not None and trouble.blame:
                 server.trouble = trouble.kind, str(trouble)
             self._servers.give(server, well=trouble is None or not trouble.blame)
-        points = parse_reply(text)
+        points = sheet.form.read(text)
         if points is None:
             course.temperature = AGAIN_TEMPERATURE
             shown = repr(self._clean(text)[:80])
-            raise _TryAgain(FailureKind.unusable, f'the reply holds no points for the {len(ITEMS)} items: {shown}', blame=False)
+            raise _TryAgain(FailureKind.unusable, f'the reply holds no {sheet.form.sought}: {shown}', blame=False)
         seconds = asyncio.get_running_loop().time() - course.began
-        return Judgement(sum(points.values()) / TOTAL, points, seconds=seconds, prompt_tokens=tokens[0], reply_tokens=tokens[1])
+        return Judgement(sum(points.values()) / sheet.form.most, points, seconds=seconds, prompt_tokens=tokens[0], reply_tokens=tokens[1])
 
     def _clean(self, text: str) -> str:
         return text.replace(self._hidden, '***') if self._hidden else text
 
-    async def _post(self, server: Server, images: Images, course: _Course) -> tuple[str, tuple[int, int]]:
+    async def _post(self, server: Server, sheet: Sheet, course: _Course) -> tuple[str, tuple[int, int]]:
         """Text of the reply and tokens of question and reply. A server that refuses a schema is asked without, from then on."""
-        asked = {'model': self._options.model, 'messages': question(images.reference, images.render), 'seed': course.attempts,
+        asked = {'model': self._options.model, 'messages': sheet.messages(), 'seed': course.attempts,
                  'temperature': course.temperature, 'max_tokens': self._options.reply_tokens}
-        if not self._options.structured or server.structured is False:
+        if sheet.form.schema is None or not self._options.structured or server.structured is False:
             return await _completion(server, asked)
         try:
-            reply = await _completion(server, asked | {'response_format': REPLY_FORMAT})
+            reply = await _completion(server, asked | {'response_format': sheet.form.schema})
         except openai.APIStatusError as error:
             if error.status_code not in _NO_SCHEMA:
                 raise

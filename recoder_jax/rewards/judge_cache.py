@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from recoder_jax.rewards.judge_prompt import points_of
@@ -35,10 +36,10 @@ class JudgeCache:
             raise ValueError(f'the cache of judgements {str(directory)!r} cannot be written ({error.strerror}); '
                              'set judge.cache to a directory that can, or to nothing') from error
 
-    def get(self, key: str) -> dict[str, float] | None:
-        """Points per item, None when there is no readable entry."""
+    def get(self, key: str, known: Callable[[object], dict[str, float] | None] = points_of) -> dict[str, float] | None:
+        """Points per item, None when there is no readable entry. known: the points in a JSON value, None where it holds none."""
         try:
-            return points_of(json.loads(self._file(key).read_bytes())['items'])
+            return known(json.loads(self._file(key).read_bytes())['items'])
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 

@@ -1,6 +1,5 @@
 """What a judge is asked and how its reply is read. The points are ChartMimic's (arXiv 2406.09961); every sentence is ours."""
 
-import base64
 import io
 import json
 import math
@@ -47,15 +46,6 @@ TEXT = '\n'.join([
 REPLY_FORMAT = {'type': 'json_schema', 'json_schema': {'name': 'points', 'strict': True, 'schema': {
     'type': 'object', 'additionalProperties': False, 'required': [item.name for item in ITEMS],
     'properties': {item.name: {'type': 'number', 'minimum': 0, 'maximum': item.points} for item in ITEMS}}}}
-
-
-def question(reference: bytes, render: bytes) -> list[dict]:
-    """Chat messages with the reference first and the render second, as PNG; the order changes what judges answer."""
-    return [{'role': 'user', 'content': [{'type': 'text', 'text': TEXT}, _image_part(reference), _image_part(render)]}]
-
-
-def _image_part(png: bytes) -> dict:
-    return {'type': 'image_url', 'image_url': {'url': 'data:image/png;base64,' + base64.b64encode(png).decode()}}
 
 
 def presentable(image: np.ndarray, max_pixels: int) -> np.ndarray:

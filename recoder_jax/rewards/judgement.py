@@ -1,10 +1,13 @@
 """What a judge said, or why it said nothing."""
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+
+from recoder_jax.rewards.judge_forms import Form
 
 
 class FailureKind(enum.StrEnum):
@@ -27,7 +30,7 @@ class Judgement:
     """What the judge said.
 
     Attributes:
-      score: share of the 100 points, in [0, 1]; None when no judgement could be had.
+      score: share of the points of its form (judge_forms.py), in [0, 1]; None when no judgement could be had.
       items: points per item; empty when score is None or nothing was drawn.
       failure: one sentence when score is None, else None.
       kind: of the failure, None when there is a score.
@@ -50,7 +53,10 @@ class AskedForJudgements(Protocol):
     """What the mixture needs of a judge, whether it stands behind a server or in this process."""
 
     def submit(self, reference: np.ndarray, render: np.ndarray | None, fresh: bool = False) -> 'PendingJudgement':
-        """Asks, without waiting."""
+        """Asks for the six items, without waiting."""
+
+    def put(self, form: Form, text: str = '', images: Sequence[np.ndarray] = ()) -> 'PendingJudgement':
+        """Asks a question of another form, without waiting."""
 
 
 class PendingJudgement(Protocol):

@@ -13,7 +13,7 @@ from recoder_jax.charts.goldens import Goldens
 from recoder_jax.charts.sandbox import Execution, Sandbox
 from recoder_jax.dialogue.encoder import Encoder, Tokens, bounded_feedback
 from recoder_jax.dialogue.response import Response, parse_response
-from recoder_jax.dialogue.turns import Prompts
+from recoder_jax.dialogue.turns import Prompts, revising
 from recoder_jax.languages.language import Language
 from recoder_jax.languages.python import LANGUAGE as PYTHON
 from recoder_jax.rewards.judgement import PendingJudgement
@@ -37,12 +37,13 @@ class Speaker:
     difference: bool = False
     language: Language = PYTHON
 
-    def feedback(self, execution: Execution, response: Response, ended: bool, target: np.ndarray) -> Tokens:
-        """Tokens between a response and the next one; they close a response that was cut. target: the chart, uint8 [H, W, 3]."""
+    def feedback(self, execution: Execution, response: Response, ended: bool, target: np.ndarray, instruction: str = "") -> Tokens:
+        """Tokens between a response and the next one; they close a response that was cut. target: the chart, uint8 [H, W, 3], which stays hidden
+        where the dialogue opened with an instruction."""
         log = execution.log if response.program is not None else self.language.missing
         end = Tokens(np.array([] if ended else [self.encoder.end_id], np.int32))
-        shown = target if self.difference else None
-        return end + bounded_feedback(self.encoder, execution.render, log, self.prompts, self.limit - len(end), shown)
+        shown = target if self.difference and not instruction else None
+        return end + bounded_feedback(self.encoder, execution.render, log, revising(self.prompts, instruction), self.limit - len(end), shown)
 
 
 @dataclasses.dataclass(eq=False)
@@ -151,7 +152,7 @@ class Host:
         """Lay out the feedback, then ask the judge and score what needs no waiting."""
         heard.execution = future.result()
         if heard.said.turn < self._speaker.turns:
-            heard.feedback = self._speaker.feedback(heard.execution, heard.response, heard.said.ended, heard.chart.image)
+            heard.feedback = self._speaker.feedback(heard.execution, heard.response, heard.said.ended, heard.chart.image, heard.chart.instruction)
         if self._reward is not None:
             began = time.perf_counter()
             heard.look = self._reward.look(heard.chart.image, heard.execution)

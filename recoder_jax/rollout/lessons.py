@@ -115,7 +115,7 @@ def example_tree(example: Example, encoder: Encoder, prompts: Prompts, limit: in
         if turn < len(example.feedbacks):
             target = example.chart.image if difference else None
             parts.append((bounded_feedback(encoder, *example.feedbacks[turn], prompts, limit, target), False))
-    return supervised_tree(encoder.prompt(opening(example.chart.image, prompts)), parts)
+    return supervised_tree(encoder.prompt(opening(example.chart.shown, prompts, example.chart.instruction)), parts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +139,7 @@ class RolloutLessons:
         self._config, self._player, self._run, self._plan, self._anchor = config, player, run, plan, anchor
         if plan.difference:
             check_difference(player.encoder, player.prompts, plan.feedback_tokens)
-        prompt = player.encoder.prompt(opening(source[0].image, player.prompts))
+        prompt = player.encoder.prompt(opening(source[0].shown, player.prompts, source[0].instruction))
         self.room = room_of(player.sampler, player.slots, plan, player.longest_prompt(prompt), -(-config.batch.size // jax.process_count()))
         longest = plan.longest_tree(player.longest_prompt(prompt), config.batch.suffixes)
         if longest > config.batch.row_tokens:

@@ -159,7 +159,7 @@ class Player:
         controls = Controls(temperature=plan.temperature) if controls is None else controls
         if plan.difference:
             check_difference(self.encoder, self.prompts, plan.feedback_tokens)
-        prompts = [self.encoder.prompt(opening(chart.image, self.prompts)) for chart in charts]
+        prompts = [self.encoder.prompt(opening(chart.shown, self.prompts, chart.instruction)) for chart in charts]
         longest = max(self.longest_prompt(prompt) for prompt in prompts)
         room, timeline = room_of(self.sampler, self.slots, plan, longest, place.most, controls), Timeline()
         engine = Engine(self.sampler, params, room, timeline)

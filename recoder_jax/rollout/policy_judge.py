@@ -19,7 +19,8 @@ from recoder_jax.dialogue.encoder import Encoder, Tokens
 from recoder_jax.dialogue.turns import Message
 from recoder_jax.rewards.images import check_image, one_colour
 from recoder_jax.rewards.judge_cache import JudgeCache, cache_key
-from recoder_jax.rewards.judge_prompt import AGAIN_TEMPERATURE, ITEMS, TEXT, TOTAL, encoded, parse_reply, presentable
+from recoder_jax.rewards.judge_forms import POINTS, Form
+from recoder_jax.rewards.judge_prompt import AGAIN_TEMPERATURE, encoded, presentable
 from recoder_jax.rewards.judgement import FailureKind, Judgement, failed
 from recoder_jax.sampling.drawing import Controls
 from recoder_jax.sampling.engine import Engine, Said
@@ -57,9 +58,11 @@ class Pending:
 
 @dataclass(eq=False)
 class _Question:
-    """What is compared, the key of the answer, and whom to tell. fresh: not to be taken from what is known."""
+    """What is asked, the key of the answer, and whom to tell. fresh: not to be taken from what is known."""
 
-    images: tuple[np.ndarray, np.ndarray]
+    form: Form
+    text: str
+    images: tuple[np.ndarray, ...]
     key: str
     fresh: bool
     pending: Pending
@@ -103,11 +106,21 @@ class PolicyJudge:
         shown = presentable(render, self._options.max_pixels)
         if not fresh and one_colour(shown[:render.shape[0], :render.shape[1]]):
             return Pending(self, Judgement(score=0.0))
-        images = presentable(reference, self._options.max_pixels), shown
-        question = _Question(images, self._key(images), fresh, Pending(self))
-        known = self._cache and not fresh and self._cache.get(question.key)
+        return self._ask(POINTS, POINTS.text, (presentable(reference, self._options.max_pixels), shown), fresh)
+
+    def put(self, form: Form, text: str = '', images: Sequence[np.ndarray] = ()) -> Pending:
+        """A judgement by another form. text: in place of the form's. images: uint8 [H, W, 3]. ValueError as of `submit`."""
+        if self._closed:
+            raise ValueError('the judge is closed; open a new one')
+        for image in images:
+            check_image(image, 'image')
+        return self._ask(form, text or form.text, tuple(presentable(image, self._options.max_pixels) for image in images), False)
+
+    def _ask(self, form: Form, text: str, images: tuple[np.ndarray, ...], fresh: bool) -> Pending:
+        question = _Question(form, text, images, self._key(text, images), fresh, Pending(self))
+        known = self._cache and not fresh and self._cache.get(question.key, form.known)
         if known:
-            return Pending(self, Judgement(sum(known.values()) / TOTAL, known, cached=True))
+            return Pending(self, Judgement(sum(known.values()) / form.most, known, cached=True))
         self._open.append(question)
         return question.pending
 
@@ -121,32 +134,32 @@ class PolicyJudge:
         for question in questions:
             asked.setdefault(question if question.fresh else question.key, []).append(question)
         groups = list(asked.values())
-        for group, judgement in zip(groups, self._judgements([group[0].images for group in groups]), strict=True):
+        for group, judgement in zip(groups, self._judgements([group[0] for group in groups]), strict=True):
             if self._cache and judgement.score is not None and not group[0].fresh:
                 self._cache.put(group[0].key, judgement.items)
             for question in group:
                 question.pending.judgement = judgement
 
-    def _key(self, images: tuple[np.ndarray, np.ndarray]) -> str:
+    def _key(self, text: str, images: tuple[np.ndarray, ...]) -> str:
         options = self._options
         asked = {'policy': options.name, 'temperatures': (0.0, AGAIN_TEMPERATURE), 'tokens': options.reply_tokens, 'attempts': options.attempts}
-        return cache_key(TEXT, json.dumps(asked), *map(encoded, images))
+        return cache_key(text, json.dumps(asked), *map(encoded, images))
 
-    def _judgements(self, images: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[Judgement]:
-        """One judgement a pair; pairs whose reply holds no points are asked again."""
-        start, found, last = time.perf_counter(), [None] * len(images), [''] * len(images)
-        prompts = [self._encoder.prompt([Message('user', (TEXT, *pair))]) for pair in images]
+    def _judgements(self, questions: Sequence[_Question]) -> list[Judgement]:
+        """One judgement a question; those whose reply holds no points are asked again."""
+        start, found, last = time.perf_counter(), [None] * len(questions), [''] * len(questions)
+        prompts = [self._encoder.prompt([Message('user', (question.text, *question.images))]) for question in questions]
         for attempt in range(self._options.attempts):
             asked = [number for number, judgement in enumerate(found) if judgement is None]
             for number, said in self._replies([(number, prompts[number]) for number in asked], attempt):
-                last[number] = self._encoder.decode(said.tokens)
-                points = parse_reply(last[number])
+                last[number], form = self._encoder.decode(said.tokens), questions[number].form
+                points = form.read(last[number])
                 if points is not None:
-                    found[number] = Judgement(sum(points.values()) / TOTAL, points, seconds=time.perf_counter() - start,
+                    found[number] = Judgement(sum(points.values()) / form.most, points, seconds=time.perf_counter() - start,
                                               prompt_tokens=len(prompts[number]), reply_tokens=len(said.tokens))
-        return [judgement or failed(FailureKind.unusable, f'the judge failed {self._options.attempts} times, lastly: the reply holds no points for the '
-                                    f'{len(ITEMS)} items: {text[:80]!r}; use a larger policy or raise judge.reply_tokens')
-                for judgement, text in zip(found, last, strict=True)]
+        return [judgement or failed(FailureKind.unusable, f'the judge failed {self._options.attempts} times, lastly: the reply holds no '
+                                    f'{question.form.sought}: {text[:80]!r}; use a larger policy or raise judge.reply_tokens')
+                for question, judgement, text in zip(questions, found, last, strict=True)]
 
     def _replies(self, prompts: Sequence[tuple[int, Tokens]], attempt: int) -> Iterator[tuple[int, Said]]:
         """Replies to numbered prompts, as they end. A later attempt samples: greedy, the same reply would come again."""

@@ -5,7 +5,7 @@ Every record turns into plain JSON with `to_json` and back with `from_json`; a n
 the string 'nan', 'inf' or '-inf', because JSON has no word for it.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 import math
 
 import numpy as np
@@ -137,6 +137,7 @@ class ChartResult:
       high_level: the judge's score, in [0, 1]; None where it did not answer.
       visible: whether the render is not all white, what Plot2Code counts as a pass.
       text_match: Plot2Code's, in [0, 1]; None where the program does not pass.
+      rating: Plot2Code's, 1 to 10; grade: ChartX's, 0 to 5; None where the judge was not asked or did not answer.
     """
 
     chart: str
@@ -154,6 +155,8 @@ class ChartResult:
     high_level: tuple[float | None, ...] = ()
     visible: tuple[bool, ...] = ()
     text_match: tuple[float | None, ...] = ()
+    rating: tuple[float | None, ...] = ()
+    grade: tuple[float | None, ...] = ()
 
     @classmethod
     def from_json(cls, row: dict) -> 'ChartResult':
@@ -209,6 +212,7 @@ class Evaluation:
       papers: scores in the papers' forms, turn by turn and by rules that choose a turn; empty where not measured.
       breakdowns: by type and difficulty of the charts, where known.
       card: what decides the numbers; None in evaluations of older versions.
+      absent: measure -> why judgements of it are missing, for those that the benchmark has a judge asked.
     """
 
     name: str
@@ -223,6 +227,7 @@ class Evaluation:
     papers: tuple[PaperScores, ...] = ()
     breakdowns: tuple[Breakdown, ...] = ()
     card: ReferenceCard | None = None
+    absent: dict[str, str] = field(default_factory=dict)
 
     @property
     def average_improvement(self) -> float | None:

@@ -12,6 +12,9 @@ class Interval:
     high: float | None
 
 
+UNMEASURED = Interval(None, None, None)
+
+
 @dataclass(frozen=True)
 class ModeScore:
     """The four scores of one program in one score mode, in [0, 1]."""
@@ -40,6 +43,7 @@ class PaperScores:
       no_filter: the same mean where a program that raises is scored by what it drew before.
       high_level: the judge's score, over the charts it answered for; overall: mean of code_pass and high_level.
       pass_rate, text_match: Plot2Code's, the second over the programs that pass.
+      rating: Plot2Code's, 1 to 10, over the programs that pass and that the judge answered for. grade: ChartX's, 0 to 5. No points of 100 these two.
     """
 
     choice: str
@@ -55,6 +59,8 @@ class PaperScores:
     overall: Interval
     pass_rate: Interval
     text_match: Interval
+    rating: Interval = UNMEASURED
+    grade: Interval = UNMEASURED
 
     @classmethod
     def from_json(cls, row: dict) -> 'PaperScores':
@@ -65,7 +71,7 @@ class PaperScores:
 class Breakdown:
     """The charts that agree in `by` ('kind' or 'difficulty'), in points: the first and the last turn, low-level in the mode `fixed`.
 
-    improvement: as `CorrectionScores.average_improvement`; all None with one turn.
+    improvement: as `CorrectionScores.average_improvement`; all None with one turn. rating, grade: of the last turn, as in `PaperScores`.
     """
 
     by: str
@@ -76,6 +82,8 @@ class Breakdown:
     low_level_first: Interval
     low_level_last: Interval
     improvement: Interval
+    rating: Interval = UNMEASURED
+    grade: Interval = UNMEASURED
 
     @classmethod
     def from_json(cls, row: dict) -> 'Breakdown':

@@ -63,7 +63,9 @@ def merged_tokens(grid: tuple[int, int]) -> int:
     return (grid[0] // MERGE) * (grid[1] // MERGE)
 
 
-def vision_inputs(images: Sequence[PatchesLike], images_padded: int, windows: int, merged: int) -> VisionInputs:
+def vision_inputs(
+    images: Sequence[PatchesLike], images_padded: int, windows: int, merged: int, into: VisionInputs | None = None
+) -> VisionInputs:
     """Lays out images for `Qwen2_5_VL.encode_images`; equal sizes of the last three arguments share one compilation.
 
     Args:
@@ -71,6 +73,7 @@ def vision_inputs(images: Sequence[PatchesLike], images_padded: int, windows: in
       images_padded: I.
       windows: W, at least `windows_needed(grid)` of every image.
       merged: M, at least `merged_tokens(grid)` of every image.
+      into: arrays of zeros to write to; by default fresh ones.
 
     Raises:
       ValueError: when an image does not fit or its grid is odd.
@@ -79,7 +82,7 @@ def vision_inputs(images: Sequence[PatchesLike], images_padded: int, windows: in
         raise ValueError(f'{len(images)} images do not fit into {images_padded} places; raise images_padded.')
     values = images[0].values.shape[1] if images else PATCH_VALUES
     shapes = vision_shapes(images_padded, windows, merged, values)
-    out = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    out = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes) if into is None else into
     for i, image in enumerate(images):
         _check(image, windows, merged)
         slots, group_slots, rows, cols = layout(image.grid)
