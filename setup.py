@@ -60,6 +60,7 @@ setup(
         ],
         "notebooks": ["jupyter>=1.1", "nbconvert>=7.16", "ipykernel>=6.29"],
         "svg": [SVG],
+        "html": [],  # Chromium's headless shell is a package of the machine, as pdfTeX is
         "latex": [LATEX],
         "parquet": [PARQUET],
         "tensorboard": [TENSORBOARD],

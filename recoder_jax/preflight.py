@@ -29,6 +29,7 @@ from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.configuration import defaults, load, one_line
 from recoder_jax.data.sources import open_charts, open_examples
 from recoder_jax.doors import door, sentence
+from recoder_jax.languages import language
 from recoder_jax.learning.checkpoint import run_of
 from recoder_jax.learning.step import initial_state, place
 from recoder_jax.planning import steps
@@ -40,7 +41,7 @@ from recoder_jax.runs.mirror import open_store, probe
 
 OPTIONAL = {  # module -> (extra that brings it, what is not there without it)
     "aiohttp": ("serve", "serve"), "seaborn": ("charts", "programs that import seaborn"), "pandas": ("charts", "programs that import pandas"),
-    "resvg_py": ("svg", "programs in SVG"), "pyarrow": ("parquet", "prepare mm_recoder"), "tensorboard": ("tensorboard", "log.tensorboard"),
+    "pyarrow": ("parquet", "prepare mm_recoder"), "tensorboard": ("tensorboard", "log.tensorboard"),
     "wandb": ("wandb", "log.wandb"), "libtpu": ("tpu", "TPUs, and plan --topology"), "jax_cuda13_plugin": ("cuda", "NVIDIA GPUs"),
     "gcsfs": ("gcs", "mirror to gs://"), "s3fs": ("s3", "mirror to s3://"),
 }
@@ -130,6 +131,11 @@ def versions() -> str:
 def missing_extras() -> str:
     """What is not installed, and what it is for."""
     lacking = [f"{module} ({use}): pip install -e .[{extra}]" for module, (extra, use) in OPTIONAL.items() if not importlib.util.find_spec(module)]
+    for name in language.names():
+        try:
+            language.find(name).check_installed()
+        except ValueError as error:
+            lacking.append(str(error))
     return "; ".join(lacking) or "all are installed"
 
 

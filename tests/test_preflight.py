@@ -41,6 +41,11 @@ def test_without_a_config_it_looks_at_the_machine(capsys, tmp_path):
     assert code == 0 and found["sandbox"][0] == found["devices"][0] == "ok"
 
 
+def test_a_language_whose_program_the_machine_lacks_is_named(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "programs in latex are rendered by pdflatex, which is not on PATH; run `apt-get install texlive-latex-base" in preflight.missing_extras()
+
+
 def test_everything_that_is_missing_has_a_line_of_its_own(capsys, world, tmp_path):
     """Three at once, and a mesh for which there are no devices, after which nothing is compiled."""
     broken = ["--config.data.dir=/nowhere", f"--config.init={tmp_path}", *JUDGED, "--config.judge.base_url=http://127.0.0.1:9/v1", "--config.mesh.fsdp=3",
