@@ -4,6 +4,7 @@ What needs jax is imported in the fixture that uses it: the tests of charts/ als
 """
 
 import dataclasses
+import fcntl
 import os
 import tempfile
 from typing import TYPE_CHECKING
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-# Most of the time of the tests goes into compiling small programs that run once; unoptimised they compile in about half of it.
-os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=0 {os.environ.get('XLA_FLAGS', '')}".strip()
-# Files that take longest, so that two workers end together.
-FIRST = ("test_train.py", "test_hostile.py", "test_sampling.py", "test_learning.py", "test_sampling_sharded.py", "test_sharding.py", "test_serve_door.py")
+# Most of the time of the tests goes into compiling small programs that run once; unoptimised they compile in about half of it, and without emitters
+# of fusions in about half of that.
+os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false {os.environ.get('XLA_FLAGS', '')}".strip()
+# Files that take longest, the longest first, so that two workers end together.
+FIRST = (
+    "test_train.py", "test_hostile.py", "test_processes.py", "test_learning.py", "test_attention.py", "test_sampling.py", "test_beyond.py", "test_sharding.py",
+    "test_bench_train.py", "test_bench.py", "test_sampling_sharded.py", "test_rollout.py", "test_parity.py", "test_learning_sharded.py", "test_serve_door.py",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -72,13 +77,21 @@ def image_of(seed: int, height: int = 56, width: int = 56) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
+WORLD = ("--train", "24", "--validation", "1", "--test", "6", "--workers", "2")
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory) -> str:
-    """A directory of small data sets: chart_world and its corrections."""
+    """A directory of small data sets, chart_world and its corrections, which all workers share."""
     from recoder_jax import prepare
 
-    out = str(tmp_path_factory.mktemp("data"))
-    sizes = ["--train", "24", "--validation", "1", "--test", "6", "--workers", "2"]
-    assert prepare.main(["chart_world", "--out", out, *sizes]) == 0
-    assert prepare.main(["chart_world_corrections", "--out", out, *sizes]) == 0
-    return out
+    base = tmp_path_factory.getbasetemp()
+    out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "world"
+    out.mkdir(exist_ok=True)
+    with open(out / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (out / "whole").exists():
+            assert prepare.main(["chart_world", "--out", str(out), *WORLD]) == 0
+            assert prepare.main(["chart_world_corrections", "--out", str(out), *WORLD]) == 0
+            (out / "whole").touch()
+    return str(out)

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import shutil
 
-import jax
 import pytest
 
 from recoder_jax import correct, evaluate, factory, train
@@ -14,19 +13,15 @@ from recoder_jax.rollout.lessons import SupervisedLessons
 from recoder_jax.rollout.play import Player
 from recoder_jax.runs.directory import RunDirectory
 
-SMALL = ["--config.batch.rows=4", "--config.sandbox.workers=1", "--config.model.unroll=1", "--config.steps=2"]
-SMALL_RL = [
-    *SMALL, "--config.batch.size=3", "--config.batch.micro_batches=1", "--config.rollout.charts=3", "--config.rollout.group=2", "--config.rollout.chunk=12",
-    "--config.rollout.response_tokens=12", "--config.batch.least_trained=256", "--config.batch.least_images=16", "--config.log.rollouts_every=1",
+SMALL = [
+    "--config.batch.rows=4", "--config.batch.least_windows=1", "--config.image.max_pixels=12544", "--config.sandbox.workers=1", "--config.model.unroll=1",
+    "--config.steps=2",
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quickly_compiled():
-    """Runs of two steps are over before optimized code pays."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+SMALL_RL = [
+    *SMALL, "--config.batch.rows=2", "--config.batch.row_tokens=512", "--config.batch.size=3", "--config.batch.micro_batches=1", "--config.batch.least_trained=64",
+    "--config.batch.least_images=16", "--config.rollout.charts=3", "--config.rollout.group=2", "--config.rollout.chunk=12",
+    "--config.rollout.response_tokens=12", "--config.log.rollouts_every=1",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -61,9 +56,9 @@ def branch_turns(run):
 
 
 def test_three_turns_and_branching_at_each_of_them(world, tmp_path, capsys):
-    run = trained("three_turns.py", tmp_path / "three", world, [*SMALL_RL, "--config.batch.row_tokens=640"])
+    run = trained("three_turns.py", tmp_path / "three", world, SMALL_RL)
     assert branch_turns(run) == [[2, 2, 2]] * 2 and all("turn3/executed" in row for row in run.read_metrics())
-    each = [*SMALL_RL, "--config.batch.row_tokens=800", "--config.batch.size=4"]
+    each = [*SMALL_RL, "--config.batch.size=4"]
     run = trained("branch_each.py", tmp_path / "each", world, each)
     assert branch_turns(run) == [[1, 2, 3, 1], [2, 3, 1, 2]]
     again = ["--config=configs/beyond/branch_each.py", f"--workdir={tmp_path / 'each'}", f"--config.data.dir={world}", *each]
@@ -77,7 +72,7 @@ def test_differences_reach_corrections_rollouts_evaluation_and_the_door(world, t
     trees = SupervisedLessons(config, factory.policy_of(config).encoder)(None, 0, 0).trees
     assert {len(tree.prefix.images) for tree in trees} >= {1, 3} and max(tree.size for tree in trees) <= config.batch.row_tokens
     trained("difference_feedback.py", first, world, [*SMALL, "--config.batch.size=4", "--config.data.mixed_with=chart_world:train[:8]"])
-    trained("difference_feedback.py:rl", second, world, [*SMALL_RL, "--config.batch.row_tokens=800", f"--config.init={first}"])
+    trained("difference_feedback.py:rl", second, world, [*SMALL_RL, f"--config.init={first}"])
 
     def noted(player, params, charts, plan, *others, **more):
         raise ValueError(f"asked for {plan.difference}, {plan.feedback_tokens}")
@@ -90,9 +85,9 @@ def test_differences_reach_corrections_rollouts_evaluation_and_the_door(world, t
     shutil.copy(next((second / "renders").glob("*.png")), tmp_path / "chart.png")
     door = [f"--checkpoint={second}", f"--image={tmp_path / 'chart.png'}", f"--out={tmp_path / 'out'}", "--turns=2"]
     assert correct.main(door) == 0
-    assert correct.main([*door, "--feedback-tokens=128"]) == 2
-    assert "a render and its difference may take 128 tokens and a feedback 128" in capsys.readouterr().err
-    assert correct.main([*door, "--feedback-tokens=150"]) == 2
+    assert correct.main([*door, "--feedback-tokens=32"]) == 2
+    assert "a render and its difference may take 32 tokens and a feedback 32" in capsys.readouterr().err
+    assert correct.main([*door, "--feedback-tokens=54"]) == 2
     assert "lower image.max_pixels, or set rollout.difference to False" in capsys.readouterr().err
 
 

@@ -140,9 +140,11 @@ def test_bonus_and_punishment_are_those_of_their_papers():
 
 
 def test_a_run_is_held_to_the_policy_it_started_from(world, tmp_path):
-    """The first step finds KL 0, the second more; a resumed run reads the reference that the first one kept."""
+    """The first step finds KL 0, the second more, for decay moves weights whatever rewards are; a resumed run reads the reference that the first one
+    kept."""
     run = tmp_path / "score"
     small = [f"--config.data.dir={world}", f"--workdir={run}", *SMALL_RL, "--config.optimizer.warmup=0", "--config.optimizer.learning_rate=0.01"]
+    small += ["--config.optimizer.weight_decay=10.0"]
     for steps in (2, 3):
         assert train.main(["--config=configs/tiny/score_stage1.py", *small, f"--config.steps={steps}"]) == 0
     rows = [json.loads(line) for line in Path(run, "metrics.jsonl").read_text().splitlines()]

@@ -122,7 +122,9 @@ def test_step_with_micro_batches_updates_like_one_batch(policy):
         state = TrainState(params, optimizer.init(params), jnp.int32(0))
         results.append(step(state, pack(trees, weights, shape, policy.config.image_id)))
     (one, measured, norm, _), (two, measured2, norm2, _) = results
-    assert largest_difference(one.params, two.params) < 1e-4
+    # Moments are linear in the gradient. Adam divides by its size, so of weights with next to none it moves what rounding says, at most by the rate.
+    assert largest_difference(one.optimizer[1][0].mu, two.optimizer[1][0].mu) < 1e-5
+    assert largest_difference(one.params, two.params) < 5e-4
     np.testing.assert_allclose(norm, norm2, rtol=1e-4)
     np.testing.assert_allclose(measured.nll, measured2.nll, rtol=1e-5)
     assert int(one.step) == 1

@@ -4,6 +4,7 @@ import fcntl
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -20,6 +21,7 @@ from recoder_jax.data.mpl_gallery import download, read_archive, split_of
 from recoder_jax.data.sources import open_charts, open_examples
 from recoder_jax.dialogue.response import parse_response
 from recoder_jax.prepare import main
+from tests.conftest import WORLD
 
 DRAWING = "import matplotlib.pyplot as plt\nfig, ax = plt.subplots(figsize=(2, 1))\nax.bar(['a', 'b'], [1, {index}])\nplt.show()\n"
 FAILING = "import matplotlib.pyplot as plt\nplt.figure()\nraise KeyError('x')\n"
@@ -290,16 +292,14 @@ SMALL = ['--train', '12', '--validation', '2', '--test', '2', '--workers', '2']
 
 
 @pytest.fixture(scope='module')
-def world(tmp_path_factory):
-    out = tmp_path_factory.mktemp('world')
-    for name in ('chart_world', 'chart_world_corrections'):
-        assert main([name, '--out', str(out), *SMALL]) == 0
-    return out
+def world(world, tmp_path_factory):
+    """What the door made, in a directory where other data sets may be put beside it."""
+    return shutil.copytree(world, tmp_path_factory.mktemp('world') / 'data')
 
 
 def test_world_charts_are_the_renders_of_their_programs(world):
     charts = open_charts(world, 'chart_world', 'train')
-    assert [chart.id.rsplit('/', 1)[1] for chart in charts] == [str(index) for index in range(12)]
+    assert [chart.id.rsplit('/', 1)[1] for chart in charts] == [str(index) for index in range(24)]
     with Sandbox(workers=1) as sandbox:
         for chart in charts[0], charts[7]:
             assert np.array_equal(sandbox.execute(chart.program).render, chart.image)
@@ -321,7 +321,7 @@ def test_corrections_hold_the_feedback_of_their_flawed_programs(world):
 
 
 def test_asking_again_says_so_and_another_difficulty_stands_beside(world, capsys):
-    assert main(['chart_world', '--out', str(world), *SMALL]) == 0
+    assert main(['chart_world', '--out', str(world), *WORLD]) == 0
     assert 'stands already' in capsys.readouterr().out
     assert main(['chart_world', '--out', str(world), '--train', '13']) == 2
     assert 'choose another --out' in capsys.readouterr().err

@@ -48,7 +48,7 @@ def door(checkpoint, *extra, **environment):
 
 
 def test_a_served_policy_answers_until_sigterm_and_ends_what_it_began(checkpoint):
-    extra = ["--places=2", "--rows=2", "--context=256", "--max-pixels=9408", "--min-pixels=784", "--max-tokens=4000", "--key-variable=DOOR_KEY", "--grace=60"]
+    extra = ["--places=2", "--rows=2", "--context=256", "--max-pixels=9408", "--min-pixels=784", "--max-tokens=1000", "--key-variable=DOOR_KEY", "--grace=60"]
     with door(checkpoint, *extra, DOOR_KEY="secret") as process:
         first, second = process.stdout.readline(), process.stdout.readline()
         assert "KV cache of" in first and "2 requests of 2 answers" in first

@@ -133,7 +133,6 @@ EIGHT_DEVICES = """
 def test_eight_devices_compute_what_one_computes(tmp_path):
     """Logits, gradients, initial weights and files on 8 devices over every axis of a mesh, with the TPU's kernel among the backends; no
     involuntary rematerialization is reported."""
-    pytest.importorskip('torch')
     environment = {
         **os.environ,
         'JAX_PLATFORMS': 'cpu',

@@ -20,12 +20,14 @@ from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.stopping import StopRequest
 
 SMALL = [
-    "--config.batch.size=4", "--config.batch.rows=4", "--config.checkpoint.every=2", "--config.sandbox.workers=1", "--config.model.unroll=1",
+    "--config.batch.size=4", "--config.batch.rows=4", "--config.batch.least_windows=1", "--config.image.max_pixels=12544", "--config.checkpoint.every=2",
+    "--config.sandbox.workers=1", "--config.model.unroll=1",
 ]
-SFT_STEPS, RL_STEPS = 8, 4
+SFT_STEPS, RL_STEPS = 7, 3
 SMALL_RL = [
-    *SMALL[:1], "--config.batch.rows=1", *SMALL[2:], "--config.rollout.charts=4", "--config.rollout.group=2", "--config.rollout.response_tokens=24",
-    "--config.batch.row_tokens=800", "--config.log.rollouts_every=1",
+    *SMALL, "--config.batch.rows=1", "--config.batch.row_tokens=640", "--config.batch.micro_batches=1", "--config.batch.least_trained=128",
+    "--config.batch.least_images=8", "--config.rollout.charts=4", "--config.rollout.group=2", "--config.rollout.response_tokens=24",
+    "--config.log.rollouts_every=1",
 ]
 
 
@@ -40,9 +42,9 @@ def environment():
     return dict(os.environ)
 
 
-def run_to_end(arguments, environment):
-    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stderr[-2000:]
+def run_to_end(arguments):
+    """A training in this process."""
+    assert train.main(arguments[3:]) == 0
 
 
 def kill_after(arguments, environment, run, lines, number=signal.SIGKILL):
@@ -57,13 +59,13 @@ def kill_after(arguments, environment, run, lines, number=signal.SIGKILL):
     return process.returncode, said
 
 
-def content(run):
-    """Everything a run leaves that does not depend on the clock: metrics, dialogues, parameters."""
-    lines = [json.loads(line) for line in (Path(run) / "metrics.jsonl").read_text().splitlines()]
+def content(run, steps=None):
+    """Everything a run leaves that does not depend on the clock: metrics, dialogues, parameters. steps: metrics and parameters of so many only."""
+    lines = [json.loads(line) for line in (Path(run) / "metrics.jsonl").read_text().splitlines()][:steps]
     metrics = [{k: v for k, v in line.items() if not k.startswith(("time/", "throughput/", "process/"))} for line in lines]
     rollouts = {path.name: path.read_text() for path in sorted((Path(run) / "rollouts").glob("*.jsonl"))}
     config = factory.config_of_run(run, load("configs/tiny/evaluate.py"))
-    _, params = factory.trained_policy(run, config, factory.one_device())
+    _, params = factory.trained_policy(f"{run}@{steps}" if steps else run, config, factory.one_device())
     return metrics, rollouts, [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
 
 
@@ -75,28 +77,28 @@ def assert_same(got, expected):
 
 
 @pytest.fixture(scope="module")
-def whole_sft(world, environment, tmp_path_factory) -> Path:
+def whole_sft(world, tmp_path_factory) -> Path:
     """A run of SFT that was never stopped."""
     run = tmp_path_factory.mktemp("whole") / "sft"
-    run_to_end(command("sft", run, world, [*SMALL, f"--config.steps={SFT_STEPS}"]), environment)
+    run_to_end(command("sft", run, world, [*SMALL, f"--config.steps={SFT_STEPS}"]))
     return run
 
 
 @pytest.fixture(scope="module")
-def whole_rl(world, environment, tmp_path_factory) -> Path:
+def whole_rl(world, tmp_path_factory) -> Path:
     """A run of RL that was never stopped."""
     run = tmp_path_factory.mktemp("whole") / "rl"
-    run_to_end(command("stage1_shared_first_turn", run, world, [*SMALL_RL, f"--config.steps={RL_STEPS}"]), environment)
+    run_to_end(command("stage1_shared_first_turn", run, world, [*SMALL_RL, f"--config.steps={RL_STEPS}"]))
     return run
 
 
 @pytest.mark.parametrize(
     ("config", "extra", "steps", "kill"),
-    [("sft", SMALL, SFT_STEPS, 5), ("stage1_shared_first_turn", SMALL_RL, RL_STEPS, 3)],
+    [("sft", SMALL, SFT_STEPS, 5), ("stage1_shared_first_turn", [*SMALL_RL, "--config.checkpoint.every=1"], RL_STEPS, 2)],
     ids=["sft", "rl"],
 )
-def test_killed_and_resumed_training_ends_with_the_same_bits(config, extra, steps, kill, whole_sft, whole_rl, world, environment, tmp_path):
-    whole, broken = whole_sft if config == "sft" else whole_rl, tmp_path / "broken"
+def test_killed_and_resumed_training_ends_with_the_same_bits(config, extra, steps, kill, world, environment, tmp_path, request):
+    whole, broken = request.getfixturevalue("whole_sft" if config == "sft" else "whole_rl"), tmp_path / "broken"
     extra = [*extra, f"--config.steps={steps}"]
     if config == "sft":
         extra += [f"--config.mirror=file://{tmp_path / 'store'}"]
@@ -109,9 +111,10 @@ def test_killed_and_resumed_training_ends_with_the_same_bits(config, extra, step
     if config == "sft":
         shutil.rmtree(broken)  # its copy stands
     again = [*extra, "--config.rollout.offload=True"] if config != "sft" else extra  # which changes no bit
-    run_to_end(command(config, broken, world, again), environment)
-    assert_same(content(broken), content(whole))
-    assert len(content(broken)[0]) == steps
+    run_to_end(command(config, broken, world, again))
+    ended = content(broken)
+    assert_same(ended, content(whole))
+    assert len(ended[0]) == steps
 
 
 def test_four_devices_learn_what_one_device_learns(whole_sft, world, environment, tmp_path):
@@ -120,7 +123,7 @@ def test_four_devices_learn_what_one_device_learns(whole_sft, world, environment
     many = environment | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4"}
     kill_after(command("sft", run, world, [*SMALL, steps, "--config.mesh.data=2", "--config.mesh.fsdp=2"]), many, run, 3, signal.SIGTERM)
     on_four = len(content(run)[0])
-    run_to_end(command("sft", run, world, [*SMALL, steps]), environment)
+    run_to_end(command("sft", run, world, [*SMALL, steps]))
     rows, expected = content(run)[0], content(whole_sft)[0]
     assert 3 <= on_four < SFT_STEPS == len(rows)
     assert [row["loss/nll"] for row in rows] == pytest.approx([row["loss/nll"] for row in expected], rel=1e-3)
@@ -141,13 +144,14 @@ def test_signals_are_given_back():
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
-def test_a_step_that_is_not_finite_stops_the_run_is_kept_and_met_again_or_skipped(world, environment, tmp_path):
+def test_a_step_that_is_not_finite_stops_the_run_is_kept_and_met_again_or_skipped(world, tmp_path, capsys):
     """A learning rate that no policy survives: the first update is finite, the loss after it is not."""
     run = tmp_path / "run"
     arguments = command("sft", run, world, [*SMALL, "--config.steps=3", "--config.checkpoint.every=9", "--config.optimizer.learning_rate=1e30"])
-    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=300)
-    said = done.stderr.strip().splitlines()[-1]
-    assert done.returncode == 1 and "Traceback" not in done.stderr and said.startswith("train: step 2 is not finite: the loss is ")
+    assert train.main(arguments[3:]) == 1
+    error = capsys.readouterr().err
+    said = error.strip().splitlines()[-1]
+    assert "Traceback" not in error and said.startswith("train: step 2 is not finite: the loss is ")
     kept = [(run / "faults" / f"step_000002.{ending}").read_bytes() for ending in ("json", "npz")]
     with np.load(io.BytesIO(kept[1])) as batch:
         assert {"tokens", "weight", "vision.patches"} <= set(batch.files) and batch["tokens"].dtype == np.int32
@@ -155,7 +159,7 @@ def test_a_step_that_is_not_finite_stops_the_run_is_kept_and_met_again_or_skippe
     assert len(facts["charts"]) == 4 and facts["fault"].startswith("the loss is ") and facts["charts"][0] in said
     assert (run / "checkpoints" / "1").is_dir() and len(RunDirectory.existing(run).read_metrics()) == 1
     first = content(run)[2]
-    run_to_end([*arguments, "--config.objective.on_nonfinite=skip"], environment)
+    run_to_end([*arguments, "--config.objective.on_nonfinite=skip"])
     assert [(run / "faults" / f"step_000002.{ending}").read_bytes() for ending in ("json", "npz")] == kept  # the same step again
     rows = RunDirectory.existing(run).read_metrics()
     assert [row.get("optimizer/skipped") for row in rows] == [None, 1.0, 1.0]
@@ -163,17 +167,17 @@ def test_a_step_that_is_not_finite_stops_the_run_is_kept_and_met_again_or_skippe
         np.testing.assert_array_equal(now, then)
 
 
-def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(whole_sft, world, environment, tmp_path, capsys):
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(whole_sft, world, tmp_path, capsys):
     run, arguments = Path(shutil.copytree(whole_sft, tmp_path / "run")), [*SMALL, f"--config.steps={SFT_STEPS}"]
-    (run / "checkpoints" / "8" / "params" / "manifest.ocdbt").write_bytes(b"garbage")
-    again = subprocess.run(command("sft", run, world, arguments), env=environment, capture_output=True, text=True, timeout=300)
-    assert again.returncode == 0 and f"checkpoint 8 of {run} is damaged (params/manifest.ocdbt has 7 bytes instead of" in again.stderr
+    (run / "checkpoints" / str(SFT_STEPS) / "params" / "manifest.ocdbt").write_bytes(b"garbage")
+    run_to_end(command("sft", run, world, arguments))
+    assert f"checkpoint {SFT_STEPS} of {run} is damaged (params/manifest.ocdbt has 7 bytes instead of" in capsys.readouterr().err
     assert_same(content(run), content(whole_sft))
-    for step in (6, 8):
+    for step in (6, SFT_STEPS):
         (run / "checkpoints" / str(step) / "_CHECKPOINT_METADATA").unlink()
     assert train.main(command("sft", run, world, arguments)[3:]) == 2
     error = capsys.readouterr().err.strip()
-    assert "is sound (step 8: _CHECKPOINT_METADATA" in error and "Traceback" not in error and "\n" not in error
+    assert f"is sound (step {SFT_STEPS}: _CHECKPOINT_METADATA" in error and "Traceback" not in error and "\n" not in error
 
 
 def test_a_run_is_not_continued_under_another_config(world, tmp_path, capsys):
@@ -223,10 +227,10 @@ def test_chain_of_stages_evaluation_and_correction(world, tmp_path, capsys):
     assert {"target.png", "turn_1.py", "turn_2.py", "dialogue.html"} <= {path.name for path in out.iterdir()}
 
 
-def test_first_steps_of_msrl_play_one_turn_and_the_visual_part_joins_after_the_first_step_of_a_ramp(whole_rl, world, environment, tmp_path):
+def test_first_steps_of_msrl_play_one_turn_and_the_visual_part_joins_after_the_first_step_of_a_ramp(whole_rl, world, tmp_path):
     """A run of the tiny recipe with a ramp from textual rewards on; the other three recipes differ in weights."""
     first, ramp = whole_rl, tmp_path / "msrl_ramp"
-    run_to_end(command("msrl_ramp", ramp, world, [*SMALL_RL, "--config.steps=2", f"--config.init={first}"]), environment)
+    run_to_end(command("msrl_ramp", ramp, world, [*SMALL_RL, "--config.steps=2", f"--config.init={first}"]))
     rows = RunDirectory.existing(ramp).read_metrics()
     assert ["reward/similarity" in row for row in rows] == [False, True]
     for row in rows:
