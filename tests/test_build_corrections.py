@@ -62,6 +62,19 @@ def test_what_rises_is_kept_and_the_rest_has_a_reason(world, dialogues, tmp_path
     assert 'kept' in page and 'dropped: low-level falls' in page
 
 
+def test_the_golden_program_follows_what_the_model_said_first(world, dialogues, tmp_path):
+    with serving([lambda body: answer(dialogues, body)]) as server:
+        assert door(world, tmp_path, server, '--second=golden') == 0
+        assert len(server.requests) == 8      # one turn each
+    charts, examples = open_charts(world, 'chart_world', 'train'), open_examples(tmp_path, 'pairs', 'train')
+    found = json.loads(next(tmp_path.glob('pairs/*/*/request.json')).read_text())
+    assert found['counts'] == {'train': 6} and found['drops'] == {'low-level rises by at most 0.02': 2}      # two were right at once
+    seconds = [parse_response(example.responses[1]) for example in examples]
+    assert [each.program for each in seconds] == [charts[n].program.strip() for n in (0, 1, 4, 5, 6, 7)]
+    assert seconds[1].think == 'The program fails.' and seconds[0].think.endswith('The text is wrong.')
+    assert 'NameError' in examples[1].feedbacks[0][1]
+
+
 @pytest.mark.parametrize('more, part', [
     (['--policy=x'], 'give one of --server'), (['--name=a/b'], 'use letters'), (['--split=nowhere'], 'has no split'), (['--model='], 'go together'),
 ])  # fmt: skip
