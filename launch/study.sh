@@ -38,7 +38,8 @@ go() { # command
 }
 
 run_arm() { # arm, seed: its trainings one after the other, each from the one before, and the evaluation of the last
-    local run=$workdir/$1_seed$2 from=${START#random} place part number=0 parts
+    local run=$workdir/$1_seed$2 from=$START place part number=0 parts
+    [ "$START" != random ] || from=""
     read -ra parts <<<"${trainings[$1]}"
     if [ -e "$run/evaluation.json" ]; then
         echo "== $1, seed $2: evaluated already"

@@ -2,11 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from recoder_jax import build_corrections
+from recoder_jax.charts.chart import Chart
+from recoder_jax.charts.elements import Elements
+from recoder_jax.charts.execution import Execution, Status, failure
 from recoder_jax.data.sources import open_charts, open_examples
 from recoder_jax.dialogue.response import parse_response, write_response
+from recoder_jax.evaluation.correcting import Pair, reason_to_drop, sample_record
 from tests.fault_server import serving
 from tests.scripted_server import answer, image_key
 
@@ -73,6 +78,17 @@ def test_the_golden_program_follows_what_the_model_said_first(world, dialogues, 
     assert [each.program for each in seconds] == [charts[n].program.strip() for n in (0, 1, 4, 5, 6, 7)]
     assert seconds[1].think == 'The program fails.' and seconds[0].think.endswith('The text is wrong.')
     assert 'NameError' in examples[1].feedbacks[0][1]
+
+
+@pytest.mark.parametrize('program, golden, reason', [
+    ('1 / 0', failure(Status.error, 'ZeroDivisionError: division by zero'), 'golden program: error: ZeroDivisionError'),
+    ('"""\n```\n"""', Execution(Status.ok, np.zeros((8, 8, 3), np.uint8), Elements((), (), (), ()), '', 0.0), 'no program in turn 2'),
+])  # fmt: skip
+def test_a_golden_program_that_cannot_follow_drops_the_dialogue(program, golden, reason):
+    chart, first = Chart('one', np.zeros((8, 8, 3), np.uint8), program, 'bar'), failure(Status.error, 'NameError: x')
+    pair = Pair.of(chart, [write_response('first', FLAWED)]).with_golden(golden, first)
+    assert reason_to_drop(pair, golden, first, golden) == reason
+    assert [turn.program for turn in sample_record(pair, (golden, first, golden), lambda render: 'render').turns] == [FLAWED.strip()]
 
 
 @pytest.mark.parametrize('more, part', [

@@ -41,10 +41,14 @@ class Pair:
         return self.chart.program, self.first.program or '', *([self.second.program or ''] if self.second else [])
 
     def with_golden(self, golden: Execution, first: Execution) -> 'Pair':
-        """With the golden program as second turn, where none was said."""
+        """With the golden program as second turn, where none was said and that program can be written and run."""
         if self.second is not None or not golden.ok:
             return self
-        return dataclasses.replace(self, second=parse_response(write_response(diagnosis(first, golden), self.chart.program)))
+        try:
+            text = write_response(diagnosis(first, golden), self.chart.program)
+        except ValueError:
+            return self
+        return dataclasses.replace(self, second=parse_response(text))
 
 
 def diagnosis(first: Execution, golden: Execution) -> str:
@@ -95,7 +99,8 @@ def sample_record(pair: Pair, executions: Sequence[Execution], store_render) -> 
     """A pair as the viewer shows it."""
     golden, *own = executions
     turns = []
-    for number, (response, execution) in enumerate(zip((pair.first, pair.second), own, strict=True), start=1):
+    said = [response for response in (pair.first, pair.second) if response]
+    for number, (response, execution) in enumerate(zip(said, own), start=1):
         scores = rule_score(execution, golden) if golden.ok else None
         parts = {} if scores is None else {name: getattr(scores, name) for name in ('low_level', 'text', 'layout', 'chart_type', 'color')}
         render = None if execution.render is None else store_render(execution.render)
