@@ -6,14 +6,14 @@
 # CONFIG is a file of configs/study, whose STUDY names the arms and the trainings each consists of. A run that was evaluated is passed over, a
 # killed one goes on from its last checkpoint, so the same command is the way to resume. Runs are WORKDIR/ARM_seedN; overrides go to every training.
 #
-# START: run or policy that every arm starts from. DATA: directory of its data sets. ARMS: some of the arms, by name (all). SEEDS: (1 2 3).
+# START: run or policy that every arm starts from, or random for random weights. DATA: directory of its data sets. ARMS: some of the arms, by name (all). SEEDS: (1 2 3).
 # EVALUATE: config of the evaluation (configs/study/evaluate.py). RETRIES, PAUSE: as in local.sh.
 set -euo pipefail
 usage="START=RUN DATA=DIR launch/study.sh [--dry-run] CONFIG WORKDIR [--config.key=value ...]"
 . "${BASH_SOURCE[0]%/*}/common.sh"
 
 begin "$@"
-[ -n "${START:-}" ] || fail "START is not set; name the run that every arm starts from"
+[ -n "${START:-}" ] || fail "START is not set; name the run that every arm starts from, or random"
 [ -n "${DATA:-}" ] || fail "DATA is not set; name the directory of the data sets"
 [[ "${SEEDS:=1 2 3}" =~ ^[0-9]+(\ [0-9]+)*$ ]] || fail "SEEDS is '$SEEDS'; give whole numbers with blanks between"
 declare -A trainings
@@ -39,6 +39,7 @@ go() { # command
 
 run_arm() { # arm, seed: its trainings one after the other, each from the one before, and the evaluation of the last
     local run=$workdir/$1_seed$2 from=$START place part number=0 parts
+    [ "$START" != random ] || from=""
     read -ra parts <<<"${trainings[$1]}"
     if [ -e "$run/evaluation.json" ]; then
         echo "== $1, seed $2: evaluated already"

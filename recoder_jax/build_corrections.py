@@ -4,6 +4,7 @@
                                             --workdir=runs/corrections --server=http://host:8000/v1 --model=NAME
     python -m recoder_jax.build_corrections --config=configs/tiny/evaluate.py --data=chart_world --split=train[:500] --out=data \\
                                             --workdir=runs/corrections --policy=runs/demo/sft --name=own_corrections
+    ... --second=golden                     plays one turn; the golden program follows it, behind what the scores find wrong with the first
 
 Sampling, deadlines and the pace of requests are those of the config's section `evaluation`. The dialogues stay in WORKDIR, and the same command
 asks only for those that are missing; a set that stands is left alone. WORKDIR/samples.html shows dialogues that were kept and dropped.
@@ -54,10 +55,11 @@ def build_corrections(config: ConfigDict, options: argparse.Namespace) -> None:
     if charts[0].instruction:
         raise ValueError(f'{options.data} asks for charts by instruction, which dialogues of corrections do not hold; choose another --data')
     mark, model = subject_of(config, options)
+    follows = 'the golden program' if options.second == 'golden' else 'its thoughts, its better program'
     request = Request(
         name=options.name, config='two_turns', form='corrections',
         arguments={'data': options.data, 'split': options.split, 'model': model, 'mark': mark, 'min_gain': MIN_GAIN},
-        description='Two-turn dialogues that a model held over charts; its first program, what running it gave, its thoughts, its better program.',
+        description=f'Two-turn dialogues that a model held over charts; its first program, what running it gave, {follows}.',
         licence='as the charts and the model allow', origin=f'{model} over {options.data}, {options.split}',
     )  # fmt: skip
     standing = find_standing(request, options.out)
@@ -85,15 +87,21 @@ def subject_of(config: ConfigDict, options: argparse.Namespace) -> tuple[str, st
     """(mark, name) of what speaks; the mark changes with whatever decides what is said."""
     if options.server:
         config = foreign_config(config)
-        return mark_of(server_options(config, options.server, options.model), rules_of(config)), options.model
+        return mark_of(server_options(config, options.server, options.model), rules_of(config, options)), options.model
     if factory.is_of_run(options.policy):
         config = factory.config_of_run(options.policy, config)
     said = [policy_mark(options.policy), config.seed, config.evaluation.temperature, config.rollout.to_dict(), config.evaluation.max_pixels]
+    said += [1] if turns_of(options) == 1 else []
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16], Path(options.policy).name
 
 
-def rules_of(config: ConfigDict) -> Rules:
-    return Rules(turns=2, seed=config.seed, difference=config.rollout.difference)
+def turns_of(options: argparse.Namespace) -> int:
+    """Turns that the model plays."""
+    return 1 if options.second == 'golden' else 2
+
+
+def rules_of(config: ConfigDict, options: argparse.Namespace) -> Rules:
+    return Rules(turns=turns_of(options), seed=config.seed, difference=config.rollout.difference)
 
 
 def play_missing(charts: Sequence[Chart], play: Play, journal: Journal) -> list[Unplayed]:
@@ -113,7 +121,7 @@ def play_missing(charts: Sequence[Chart], play: Play, journal: Journal) -> list[
 
 def server_play(config: ConfigDict, options: argparse.Namespace, sandbox: Sandbox, journal: Journal) -> Play:
     config = foreign_config(config)
-    server, rules = server_options(config, options.server, options.model), rules_of(config)
+    server, rules = server_options(config, options.server, options.model), rules_of(config, options)
     return lambda charts, number: play_remote(server, charts, rules, sandbox, journal)[1]
 
 
@@ -128,7 +136,7 @@ def policy_play(config: ConfigDict, options: argparse.Namespace, sandbox: Sandbo
     slots = dataclasses.replace(factory.slots_of(config), places=config.evaluation.batch)
     player = factory.player_of(policy, sandbox, None, mesh, factory.goldens_of(config), slots, config.batch.least_windows)
     params = player.sampler.load(params)
-    plan = Plan(turns=2, branch_turn=1, group=1, response_tokens=rollout.response_tokens, feedback_tokens=rollout.feedback_tokens,
+    plan = Plan(turns=turns_of(options), branch_turn=1, group=1, response_tokens=rollout.response_tokens, feedback_tokens=rollout.feedback_tokens,
                 temperature=config.evaluation.temperature, stop_at_fence=rollout.stop_at_fence, difference=rollout.difference)
 
     def play(charts: Sequence[Chart], number: int) -> list[Unplayed]:
@@ -191,6 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--name', default='chart2code_corrections', help='name of the set that is built (default chart2code_corrections)')
     parser.add_argument('--server', default='', metavar='URL', help='OpenAI-compatible server, http://host:port/v1')
     parser.add_argument('--model', default='', metavar='NAME', help='its model')
+    parser.add_argument('--second', default='own', choices=('own', 'golden'), help='second turn: the model\'s own, or the golden program (default own)')
     parser.add_argument('--policy', default='', metavar='DIR', help='instead: run directory, policy directory or Hugging Face directory')
     options, overrides = parser.parse_known_args(arguments)
 

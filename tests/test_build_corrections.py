@@ -2,11 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from recoder_jax import build_corrections
+from recoder_jax.charts.chart import Chart
+from recoder_jax.charts.elements import Elements
+from recoder_jax.charts.execution import Execution, Status, failure
 from recoder_jax.data.sources import open_charts, open_examples
 from recoder_jax.dialogue.response import parse_response, write_response
+from recoder_jax.evaluation.correcting import Pair, reason_to_drop, sample_record
 from tests.fault_server import serving
 from tests.scripted_server import answer, image_key
 
@@ -60,6 +65,30 @@ def test_what_rises_is_kept_and_the_rest_has_a_reason(world, dialogues, tmp_path
     assert 'NameError' in examples[1].feedbacks[0][1] and examples[1].feedbacks[0][0] is None
     page = (tmp_path / 'work' / 'samples.html').read_text()
     assert 'kept' in page and 'dropped: low-level falls' in page
+
+
+def test_the_golden_program_follows_what_the_model_said_first(world, dialogues, tmp_path):
+    with serving([lambda body: answer(dialogues, body)]) as server:
+        assert door(world, tmp_path, server, '--second=golden') == 0
+        assert len(server.requests) == 8      # one turn each
+    charts, examples = open_charts(world, 'chart_world', 'train'), open_examples(tmp_path, 'pairs', 'train')
+    found = json.loads(next(tmp_path.glob('pairs/*/*/request.json')).read_text())
+    assert found['counts'] == {'train': 6} and found['drops'] == {'low-level rises by at most 0.02': 2}      # two were right at once
+    seconds = [parse_response(example.responses[1]) for example in examples]
+    assert [each.program for each in seconds] == [charts[n].program.strip() for n in (0, 1, 4, 5, 6, 7)]
+    assert seconds[1].think == 'The program fails.' and seconds[0].think.endswith('The text is wrong.')
+    assert 'NameError' in examples[1].feedbacks[0][1]
+
+
+@pytest.mark.parametrize('program, golden, reason', [
+    ('1 / 0', failure(Status.error, 'ZeroDivisionError: division by zero'), 'golden program: error: ZeroDivisionError'),
+    ('"""\n```\n"""', Execution(Status.ok, np.zeros((8, 8, 3), np.uint8), Elements((), (), (), ()), '', 0.0), 'no program in turn 2'),
+])  # fmt: skip
+def test_a_golden_program_that_cannot_follow_drops_the_dialogue(program, golden, reason):
+    chart, first = Chart('one', np.zeros((8, 8, 3), np.uint8), program, 'bar'), failure(Status.error, 'NameError: x')
+    pair = Pair.of(chart, [write_response('first', FLAWED)]).with_golden(golden, first)
+    assert reason_to_drop(pair, golden, first, golden) == reason
+    assert [turn.program for turn in sample_record(pair, (golden, first, golden), lambda render: 'render').turns] == [FLAWED.strip()]
 
 
 @pytest.mark.parametrize('more, part', [

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from recoder_jax import findings
 from recoder_jax.configuration import load
+from recoder_jax.validation import leaves
 from recoder_jax.evaluation.arms import pooled
 from recoder_jax.runs.curves import curves_of, interval, read_runs
 from recoder_jax.runs.directory import RunDirectory
@@ -76,11 +78,29 @@ def test_curves_lay_a_stage_behind_its_start_and_seeds_together(tmp_path):
 
 def test_arms_of_a_study_have_one_budget():
     configs = {name: load(f"{STUDY}:{name}") for name in ("full", "full_eta", "shared", "shared_half", "full_half")}
-    responses = {name: each.batch.size * (each.rollout.group * (3 - each.rollout.branch_turn) + each.rollout.branch_turn - 1) for name, each in configs.items()}
-    assert set(responses.values()) == {144}
+    assert {responses(each) for each in configs.values()} == {144}
     assert configs["full"].steps == configs["full_eta"].steps == configs["shared"].steps == configs["shared_half"].steps + configs["full_half"].steps
     with pytest.raises(ValueError, match="no variant 'other'"):
         load(f"{STUDY}:other")
+
+
+@pytest.mark.parametrize("file", sorted(str(path) for path in Path("configs/study").glob("*.py") if "STUDY" in path.read_text()))
+def test_every_arm_of_a_study_is_a_config_of_its_own_near_the_budget(file):
+    parts = {arm: [load(f"{file}:{part}") for part in parts.split()] for arm, parts in runpy.run_path(file)["STUDY"].items()}
+    told = {arm: [{key: value for key, value in leaves(part).items() if key not in ("name", "seed")} for part in own] for arm, own in parts.items()}
+    assert len({repr(own) for own in told.values()}) == len(parts)
+    rl = {arm: sum(part.steps * responses(part) for part in own if part.kind == "rl") for arm, own in parts.items()}
+    spent = [each for each in rl.values() if each]
+    assert max(spent) < 1.15 * min(spent)
+    steps = {sum(part.steps for part in own) for arm, own in parts.items() if not rl[arm]}
+    assert len(steps) <= 1
+
+
+def responses(config):
+    """Sampled at an update."""
+    rollout = config.rollout
+    branches = range(1, rollout.turns + 1) if rollout.branching == "each" else [rollout.branch_turn]
+    return config.batch.size * sum(rollout.group * (rollout.turns + 1 - branch) + branch - 1 for branch in branches) / len(branches)
 
 
 def study(*arguments, **variables):
@@ -96,6 +116,8 @@ def test_the_launcher_runs_what_has_no_result(tmp_path):
     assert done.returncode == 0 and lines[0] == "== full, seed 2: evaluated already"
     part = f"{tmp_path}/shared_then_full_seed2"
     assert [f"--workdir={part}_part1" in lines[2], f"--config.init={part}_part1" in lines[3], "evaluate" in lines[4]] == [True] * 3 and len(lines) == 5
+    fresh = study("--dry-run", STUDY, str(tmp_path), START="random", DATA="data", ARMS="full", SEEDS="1")
+    assert fresh.stdout.splitlines()[1].endswith("--config.init=")
     for variables, words in (({"ARMS": "none"}, "no arm 'none'"), ({"SEEDS": "one"}, "SEEDS is 'one'"), ({"START": ""}, "START is not set")):
         wrong = study("--dry-run", STUDY, str(tmp_path), **{"START": "start", "DATA": "data"} | variables)
         assert wrong.returncode == 2 and words in wrong.stderr
