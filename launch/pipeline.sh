@@ -26,7 +26,7 @@ export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=${JAX_PERSISTENT_CACHE_MIN_COM
 
 data=${DATA:-$workdir/data}
 begun=$SECONDS
-copied=() # the one override that evaluations share with trainings
+copied=() # the one override that evaluations and the report share with trainings
 for override in "${overrides[@]}"; do
     case $override in --config.mirror=*) copied=("$override") ;; esac
 done
@@ -63,4 +63,4 @@ stage "SFT" train sft sft "" "${overrides[@]}"
 stage "SFT on corrections" train sft_corrections corrections "$workdir/sft$from" "${overrides[@]}"
 stage "RL stage 1, shared first turn" train stage1_shared_first_turn stage1 "$workdir/corrections$from" "${overrides[@]}"
 stage "RL stage 2, full trajectory" train stage2_full_trajectory stage2 "$workdir/stage1$from" "${overrides[@]}"
-stage "report" go python -m recoder_jax.report "$workdir"/{sft,corrections,stage1,stage2} --out "$workdir/report.html"
+stage "report" go python -m recoder_jax.report "$workdir"/{sft,corrections,stage1,stage2} --out "$workdir/report.html" "${copied[@]/#--config.mirror/--mirror}"

@@ -1,6 +1,6 @@
 """Writes `report.html` of a run, of a chain of runs such as SFT, corrections, stage 1, stage 2, or of runs side by side.
 
-    python -m recoder_jax.report RUN [RUN ...] [--overlay | --chain] [--rate=2.5] [--out report.html]
+    python -m recoder_jax.report RUN [RUN ...] [--overlay | --chain] [--rate=2.5] [--out report.html] [--mirror gs://bucket/folder]
 """
 
 import argparse
@@ -15,6 +15,7 @@ from recoder_jax.evaluation.metrics import low_level_difference
 from recoder_jax.evaluation.table import format_interval, results_table
 from recoder_jax.runs.costs import cost_of, money
 from recoder_jax.runs.directory import RunDirectory
+from recoder_jax.runs.mirror import send
 from recoder_jax.runs.records import Evaluation
 from recoder_jax.runs.report import Comparison, write_report
 
@@ -84,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--dialogues', type=int, default=4_000, metavar='N',
                         help='at most how many dialogues the page carries, spread evenly over the steps (default: 4000)')
     parser.add_argument('--rate', type=float, metavar='MONEY', help='what an hour of one device costs: the page says what the runs cost (default: it does not)')
+    parser.add_argument('--mirror', metavar='ADDRESS', help='a folder on an object store to which the page is copied, as gs://bucket/folder')
     options = parser.parse_args(arguments)
     return door('report', lambda: _report(options))
 
@@ -96,6 +98,8 @@ def _report(options: argparse.Namespace) -> None:
     if options.rate is not None:
         print_costs(options.runs, options.rate)
     print(out)
+    if options.mirror:
+        print(send(out, options.mirror))
 
 
 if __name__ == '__main__':

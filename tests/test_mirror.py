@@ -9,7 +9,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from recoder_jax.runs.directory import RunDirectory
-from recoder_jax.runs.mirror import MARK, Mirror, Patience, open_store
+from recoder_jax.runs.mirror import MARK, Mirror, Patience, open_store, send
 
 QUICK = Patience(first=0.02, longest=0.1, start=0.5, end=0.5, between=0.0)
 
@@ -151,6 +151,16 @@ def test_no_run_is_copied_over_another_one(address, tmp_path):
         pass
     with Mirror(tmp_path / 'new' / 'run', address, QUICK):
         assert files(tmp_path / 'new' / 'run') == files(one.path)
+
+
+def test_one_file_is_copied_into_a_folder(address, tmp_path):
+    page = tmp_path / 'report.html'
+    page.write_text('<p>a')
+    assert send(page, f'{address}/') == f'{address}/report.html'
+    assert fsspec.filesystem('away').cat_file(f'{address}/report.html') == b'<p>a'
+    Away.away = True
+    with pytest.raises(ValueError, match='cannot be written .*Slow Down'):
+        send(page, address)
 
 
 @pytest.mark.parametrize(('address', 'words'), [('nowhere://x/y', 'does not know'), ('runs', 'give an address')])

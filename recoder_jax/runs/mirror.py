@@ -217,6 +217,17 @@ def probe(store: fsspec.AbstractFileSystem, root: str) -> None:
     store.rm_file(f'{root}/.probe')
 
 
+def send(file: Path, address: str) -> str:
+    """Copies one file into a folder of a store, and returns where it stands. Raises ValueError with the remedy."""
+    target = f'{address.rstrip("/")}/{file.name}'
+    store, path = open_store(target)
+    try:
+        store.put_file(str(file), path)
+    except Exception as error:      # of any library behind fsspec
+        raise ValueError(f'{target} cannot be written ({_words(error)}); look at the address, the credentials and the store') from None
+    return target
+
+
 def _unit(name: str) -> str:
     """The directory of a file that counts only with its mark: a checkpoint's step, or the reference; '' for other files."""
     found = _UNIT.match(name)
