@@ -11,8 +11,19 @@ from recoder_jax.runs.mirror import MARK, Mirror
 from tests.test_mirror import QUICK, checkpoint, files, run_at, until
 
 
-class S3:
-    """moto's server; what it holds outlives `stop`."""
+class Server:
+    """A server that can be away; what it holds outlives `stop`."""
+
+    def start(self):
+        self._server = self._made()
+        self._server.start()
+
+    def stop(self):
+        self._server.stop()
+
+
+class S3(Server):
+    """moto's."""
 
     protocol = 's3'
 
@@ -26,21 +37,14 @@ class S3:
         self._made = lambda: ThreadedMotoServer(ip_address='127.0.0.1', port=port, verbose=False)
         self.start()
 
-    def start(self):
-        self._server = self._made()
-        self._server.start()
-
-    def stop(self):
-        self._server.stop()
-
     def make_bucket(self):
         import boto3
 
         boto3.client('s3').create_bucket(Bucket='bucket')
 
 
-class Google:
-    """gcp-storage-emulator; what it holds outlives `stop`."""
+class Google(Server):
+    """gcp-storage-emulator."""
 
     protocol = 'gs'
 
@@ -52,13 +56,6 @@ class Google:
         monkeypatch.setattr('gcsfs.retry.asyncio', types.SimpleNamespace(sleep=lambda seconds: asyncio.sleep(seconds / 100)))
         self._made = lambda: create_server('127.0.0.1', port, data_dir=str(folder))
         self.start()
-
-    def start(self):
-        self._server = self._made()
-        self._server.start()
-
-    def stop(self):
-        self._server.stop()
 
     def make_bucket(self):
         import gcsfs
