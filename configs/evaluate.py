@@ -13,7 +13,7 @@ from recoder_jax.configuration import defaults
 def get_config():
     config = defaults()
     config.mesh.fsdp = -1
-    config.batch.least_windows = 96
+    config.batch.least_windows = 88
     config.rollout.response_tokens = 4096
     config.rollout.feedback_tokens = 1536
     config.rollout.chunk = 32

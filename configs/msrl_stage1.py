@@ -50,7 +50,7 @@ def get_config(on: str = "v5p-128"):
     config.batch.row_tokens = 40960  # the prompt once and 8 responses
     config.batch.least_trained = 8192
     config.batch.least_images = config.batch.rows
-    config.batch.least_windows = 96  # holds an image of 1.0 Mpixel up to 3 : 1
+    config.batch.least_windows = 88  # holds an image of 1.0 Mpixel up to 20 : 1
     config.batch.logit_chunk = 1024
 
     config.optimizer.learning_rate = 1e-6  # ours

@@ -34,7 +34,7 @@ def get_config(on: str = "v5p-128"):
     config.batch.row_tokens = 8192
     config.batch.least_trained = 2048
     config.batch.least_images = 2 * config.batch.rows
-    config.batch.least_windows = 96  # holds an image of 1.0 Mpixel up to 3 : 1
+    config.batch.least_windows = 88  # holds an image of 1.0 Mpixel up to 20 : 1
     config.batch.logit_chunk = 1024
 
     config.optimizer.learning_rate = 1e-5  # paper

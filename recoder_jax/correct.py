@@ -39,7 +39,7 @@ def correct(options: argparse.Namespace) -> None:
     check_sizes(image, config)
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    mesh = factory.one_device()
+    mesh = factory.one_row(options.tensor)
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(mesh))
         sandbox = stack.enter_context(factory.sandbox_of(config))
@@ -151,6 +151,7 @@ def options_parser() -> argparse.ArgumentParser:
     parser.add_argument("--feedback-tokens", type=int, default=0, help="cap of a feedback, image included (default: the run's; 1536)")
     parser.add_argument("--min-pixels", type=int, default=0, help="images are scaled to at least this size (default: the run's; 4 x 28 x 28)")
     parser.add_argument("--max-pixels", type=int, default=0, help="and to at most this size (default: the run's; 1280 x 28 x 28)")
+    parser.add_argument("--tensor", type=int, default=1, metavar="N", help="devices over which weights and cache are split (default 1)")
     parser.add_argument("--seed", type=int, default=0, help="of sampling")
     return parser
 

@@ -69,8 +69,16 @@ def mesh_of(config: ml_collections.ConfigDict, devices: Sequence[jax.Device] | N
 
 
 def one_device() -> jax.sharding.Mesh:
-    """The mesh of doors that work on one dialogue or one file."""
-    return make_mesh(data=1, fsdp=1, tensor=1, devices=jax.local_devices()[:1])
+    """The mesh of doors that work on one file."""
+    return one_row(1)
+
+
+def one_row(tensor: int) -> jax.sharding.Mesh:
+    """The mesh of doors that work on single dialogues: the first `tensor` devices of this process, over which weights and caches are split."""
+    devices = jax.local_devices()
+    if not 1 <= tensor <= len(devices):
+        raise ValueError(f"--tensor is {tensor}, and this process has {len(devices)} devices; give a number from 1 to that")
+    return make_mesh(data=1, fsdp=1, tensor=tensor, devices=devices[:tensor])
 
 
 def encoder_of(config: ml_collections.ConfigDict) -> Encoder:

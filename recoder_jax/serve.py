@@ -132,7 +132,7 @@ def socket_of(options: argparse.Namespace) -> socket.socket:
 
 def open_engine(options: argparse.Namespace, config: ml_collections.ConfigDict) -> tuple[factory.Policy, Engine]:
     """The policy and an engine that has compiled what short texts need. Raises ValueError where the device cannot hold it."""
-    mesh = factory.one_device()
+    mesh = factory.one_row(options.tensor)
     with jax.set_mesh(mesh):
         policy, params = factory.trained_policy(options.checkpoint, config, mesh)
         sampler = factory.sampler_of(policy, mesh)
@@ -153,7 +153,7 @@ def open_engine(options: argparse.Namespace, config: ml_collections.ConfigDict) 
 def memory_error(error: Exception) -> ValueError | None:
     """What to say of an error of jax where the device was too small."""
     if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error):
-        return ValueError("out of device memory: lower --places, --rows, --context or --max-tokens")
+        return ValueError("out of device memory: lower --places, --rows, --context or --max-tokens, or raise --tensor")
     return None
 
 
@@ -181,6 +181,7 @@ def options_parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0 takes a free one (default 8000)")
     parser.add_argument("--name", default="", help="of the model (default: the name of the directory)")
     parser.add_argument("--key-variable", default="", metavar="NAME", help="environment variable with the key that clients must send (default: no key)")
+    parser.add_argument("--tensor", type=int, default=1, metavar="N", help="devices over which weights and cache are split (default 1)")
     parser.add_argument("--places", type=int, default=8, help="requests decoded side by side (default 8)")
     parser.add_argument("--rows", type=int, default=4, help="most answers of a request, its n (default 4)")
     parser.add_argument("--lanes", type=int, default=1, help="prompts read in one call (default 1)")

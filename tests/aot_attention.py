@@ -9,7 +9,7 @@ prepare_environment("a topology")
 import jax  # noqa: E402 after the environment
 import jax.numpy as jnp  # noqa: E402
 
-from recoder_jax.models.qwen2_5_vl.attention import packed_attention, vision_attention  # noqa: E402
+from recoder_jax.models.qwen2_5_vl.attention import image_attention, packed_attention  # noqa: E402
 from recoder_jax.sharding import make_mesh, placement  # noqa: E402
 
 
@@ -23,16 +23,16 @@ def main(topology: str, tensor: int, sequence: int) -> None:
         return packed_attention(segment, prefix, "auto")(q, k, v).astype(jnp.float32).sum()
 
     def slots(q, k, v, valid):
-        return vision_attention(valid, "auto")(q, k, v).astype(jnp.float32).sum()
+        return image_attention(valid, "auto")(q, k, v).astype(jnp.float32).sum()
 
     rows, size = ("batch", "sequence"), (4, 2048)
     ids = like(size, rows, jnp.int32)
     keys = like((*size, 4, 128), (*rows, "kv_heads", None))
-    image = like((4, 1, 1024, 16, 80), ("batch", None, None, "heads", None))
+    image = like((4, 1024, 16, 80), ("batch", None, "heads", None))
     with jax.set_mesh(mesh):
         for function, arguments in (
             (packed, (like((*size, 4, 7, 128), (*rows, "kv_heads", None, None)), keys, keys, ids, ids)),
-            (slots, (image, image, image, like((4, 1, 1024), ("batch", None, None), jnp.bool_))),
+            (slots, (image, image, image, like((4, 1024), ("batch", None), jnp.bool_))),
         ):
             compiled = jax.jit(jax.grad(function, argnums=(0, 1, 2))).lower(*arguments).compile()
             assert "tpu_custom_call" in compiled.as_text()

@@ -17,7 +17,7 @@ from recoder_jax.models.qwen2_5_vl import attention_splash as splash
 from recoder_jax.models.qwen2_5_vl import attention_tiles as tiles
 from recoder_jax.models.qwen2_5_vl import attention_xla as xla
 from recoder_jax.models.qwen2_5_vl import attention
-from recoder_jax.models.qwen2_5_vl.attention import Past, appended_attention, chosen, packed_attention, vision_attention
+from recoder_jax.models.qwen2_5_vl.attention import Past, appended_attention, chosen, image_attention, packed_attention, window_attention
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -160,26 +160,38 @@ def test_siblings_cost_nothing_in_the_kernel():
 
 @pytest.mark.parametrize('backend', ['xla', 'splash_interpret'])
 def test_slots_of_an_image_attend_to_its_valid_slots(backend, monkeypatch):
-    """Three images as windows with holes, one of them all padding; heads of 20 as in the 7B tower's 80, no multiple of 128."""
+    """Three images with holes, one of them all padding; heads of 20 as in the 7B tower's 80, no multiple of 128."""
     monkeypatch.setattr(xla, 'LONG', 128)
     monkeypatch.setattr(xla, 'BLOCK', 128)
     rng = np.random.default_rng(0)
-    valid = rng.random((3, 1, 384)) < 0.6
+    valid = rng.random((3, 384)) < 0.6
     valid[2] = False
-    q, k, v = (jnp.asarray(rng.normal(size=(3, 1, 384, 2, 20)), jnp.float32) for _ in range(3))
+    q, k, v = (jnp.asarray(rng.normal(size=(3, 384, 2, 20)), jnp.float32) for _ in range(3))
     def scalar(run):
         return lambda q, k, v: jnp.sum(jnp.sin(jnp.where(valid[..., None, None], run(q, k, v), 0.0)))
 
     def dense(q, k, v):
-        scores = jnp.einsum('iwsnh,iwtnh->iwnst', q, k) / jnp.sqrt(20)
-        seen = valid[:, :, None, None]
-        return jnp.einsum('iwnst,iwtnh->iwsnh', jax.nn.softmax(jnp.where(seen, scores, -jnp.inf), where=seen), v)
+        scores = jnp.einsum('isnh,itnh->inst', q, k) / jnp.sqrt(20)
+        seen = valid[:, None, None]
+        return jnp.einsum('inst,itnh->isnh', jax.nn.softmax(jnp.where(seen, scores, -jnp.inf), where=seen), v)
 
-    ours = jax.jit(jax.value_and_grad(scalar(vision_attention(jnp.asarray(valid), backend)), argnums=(0, 1, 2)))(q, k, v)
+    ours = jax.jit(jax.value_and_grad(scalar(image_attention(jnp.asarray(valid), backend)), argnums=(0, 1, 2)))(q, k, v)
     theirs = jax.value_and_grad(scalar(dense), argnums=(0, 1, 2))(q, k, v)
     for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         assert np.isfinite(one).all()
         np.testing.assert_allclose(one, other, atol=5e-5)
+
+
+def test_slots_of_a_window_attend_to_those_of_its_number():
+    """Windows of any sizes that share a place, empty slots among them."""
+    rng = np.random.default_rng(0)
+    window = rng.integers(0, 4, (2, 3, 16))
+    q, k, v = rng.normal(size=(3, 2, 3, 16, 2, 8)).astype(np.float32)
+    ours = window_attention(jnp.asarray(window, jnp.int32))(q, k, v)
+    for i, w, t in np.argwhere(window):
+        own = window[i, w] == window[i, w, t]
+        weights = np.exp(np.einsum('nh,tnh->tn', q[i, w, t], k[i, w, own]) / np.sqrt(8))
+        np.testing.assert_allclose(ours[i, w, t], np.einsum('tn,tnh->nh', weights / weights.sum(0), v[i, w, own]), atol=1e-5)
 
 
 def test_appended_tokens_in_blocks_see_what_they_see_at_once(monkeypatch):
@@ -221,9 +233,9 @@ def test_what_cudnn_is_asked_is_the_rule(monkeypatch):
     theirs = value_and_gradients('xla', segment, prefix, q, k, v, cotangent)
     for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         np.testing.assert_allclose(one, other, atol=5e-5)
-    valid = jnp.asarray(np.random.default_rng(0).random((2, 1, 256)) < 0.6)
-    image = [jnp.asarray(a) for a in np.random.default_rng(1).normal(size=(3, 2, 1, 256, 2, 20)).astype(np.float32)]
-    np.testing.assert_allclose(vision_attention(valid, 'cudnn')(*image), vision_attention(valid, 'xla')(*image), atol=2e-5)
+    valid = jnp.asarray(np.random.default_rng(0).random((2, 256)) < 0.6)
+    image = [jnp.asarray(a) for a in np.random.default_rng(1).normal(size=(3, 2, 256, 2, 20)).astype(np.float32)]
+    np.testing.assert_allclose(image_attention(valid, 'cudnn')(*image), image_attention(valid, 'xla')(*image), atol=2e-5)
 
 
 @pytest.mark.skipif(jax.default_backend() != 'gpu', reason='cudnn needs an NVIDIA GPU, and this machine has none')

@@ -163,3 +163,25 @@ def test_a_look_is_measured_in_place_of_programs(capsys, monkeypatch):
     printed = json.loads(capsys.readouterr().out)
     assert set(printed) == {"subject", "machine", "rounds", "look"} and printed["look"] == look and asked == [("dinov2-small", "float32", 448, 4, 16, 3)]
     assert "dinov2-small in float32" in rewards.table(printed) and "median of 3 rounds" in rewards.table(printed)
+
+
+@pytest.mark.parametrize("arguments, sentence", [
+    (["--group", "0"], "--group is 0; give at least 1"),
+    (["--rows", "8,12", "--group", "8"], "--rows has 12, no multiple of --group, which is 8; change one"),
+])
+def test_groups_that_do_not_fill_the_rows_are_bad_input(arguments, sentence, capsys):
+    assert door.main(["decode", "--config", "configs/tiny/sft.py", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1
+
+
+def test_rows_that_share_a_prompt_read_it_once(capsys, monkeypatch):
+    from recoder_jax.bench import sampled
+
+    asked, run = [], sampled.run_to_end
+    monkeypatch.setattr(sampled, "run_to_end", lambda policy, room, requests, *more: asked.append(requests) or run(policy, room, requests, *more))
+    arguments = ["--rows", "4", "--group", "2", "--new", "2", "--prompt", "8", "--chunk", "1", "--repeats", "1", "--json"]
+    assert door.main(["decode", "--config", "configs/tiny/sft.py", *arguments]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["group"] == 2 and [row["rows"] for row in said["rows"]] == [4] and said["rows"][0]["whole"] > 0
+    assert all([request.rows for request in requests] == [2, 2] for requests in asked)

@@ -31,7 +31,7 @@ torch = pytest.importorskip('torch')
 pytest.importorskip('transformers')
 
 BOUND = 1e-4  # largest float32 error of a logit, a state or a feature
-NOISE = 1.15  # largest mean error in bfloat16, of that of transformers in bfloat16, which adds biases before it rounds
+NOISE = 1.05  # largest mean error in bfloat16, of that of transformers in bfloat16
 
 
 class Shape(NamedTuple):
@@ -210,7 +210,7 @@ def test_the_empty_windows_of_transformers_change_no_feature(monkeypatch):
     """transformers pads a grid that fills its windows by one more window a side, and then drops what is empty; ours has none."""
     config, model, state, *_ = case('untied')
     rng = np.random.default_rng(1)
-    windows = {(8, 8): (4, 1), (16, 6): (3, 2), (6, 16): (3, 2), (16, 24): (12, 6), (10, 14): (4, 4)}  # with and without the empty
+    windows = {(8, 8): (4, 1), (16, 6): (3, 2), (6, 16): (3, 2), (16, 24): (12, 6), (10, 14): (4, 3)}  # theirs before that, and places of ours
     images = [random_image(rng, grid) for grid in windows]
     ours = jitted(config, 'encode_images')(state, vision_inputs(images, len(images), 6, 96))
     drop, before = torch.unique_consecutive, []

@@ -1,13 +1,14 @@
 """New tokens a second of the engine, and with --against=torch of transformers' `generate` beside it.
 
-    python -m recoder_jax.bench decode --config=configs/tiny/sft.py [--rows=1,16,64] [--new=64] [--prompt=128] [--against=torch] [--json]
+    python -m recoder_jax.bench decode --config=configs/tiny/sft.py [--rows=1,16,64] [--group=8] [--new=64] [--prompt=128] [--against=torch] [--json]
 
 Random weights; every row decodes the same number of tokens at temperature 1, and nothing ends a row before. A prompt is that of a chart
-whose image is at the config's cap, or with --prompt so many tokens of text. Each row has a prompt of its own. The whole run counts:
-cache, prefill and decoding. A second run of one token gives the prefill, and the difference the decoding.
+whose image is at the config's cap, or with --prompt so many tokens of text. Each row has a prompt of its own, or with --group so many
+rows share one, as the responses to a chart do in a rollout; `generate` then reads it once a row. The whole run counts: cache, prefill
+and decoding. A second run of one token gives the prefill, and the difference the decoding.
 
 Where the memory's bandwidth is in the table of planning/machines.py, the time of a token is set against the floor: the weights and the keys
-and values of all rows, read once.
+and values of all rows, those of a shared prompt once, read once.
 """
 
 import argparse
@@ -25,6 +26,7 @@ ENVIRONMENT = ("JAX_PLATFORMS", "XLA_FLAGS", "GLIBC_TUNABLES", "LD_PRELOAD", "OM
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", required=True, metavar="FILE", help="config file; --config.a.b=value overrides a key")
     parser.add_argument("--rows", default="1,16,64", metavar="N,N", help="rows decoded side by side (default: 1,16,64)")
+    parser.add_argument("--group", type=int, default=1, metavar="N", help="rows that share a prompt (default: 1)")
     parser.add_argument("--new", type=int, default=64, help="new tokens of every row (default: 64)")
     parser.add_argument("--prompt", type=int, default=0, metavar="TOKENS", help="text prompts of this length (default: a chart's prompt, with image)")
     parser.add_argument("--chunk", type=int, default=0, help="tokens of a chunk (default: rollout.chunk)")
@@ -35,9 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(options: argparse.Namespace, progress: Callable[[str], None]) -> dict:
     """Runs everything and returns what JSON holds; ValueError for options that cannot be used."""
     rows = numbers(options.rows, "--rows")
-    for name, least in (("new", 2), ("prompt", 0), ("chunk", 0), ("repeats", 1)):
+    for name, least in (("group", 1), ("new", 2), ("prompt", 0), ("chunk", 0), ("repeats", 1)):
         if getattr(options, name) < least:
             raise ValueError(f"--{name} is {getattr(options, name)}; give at least {least}")
+    if odd := [count for count in rows if count % options.group]:
+        raise ValueError(f"--rows has {odd[0]}, no multiple of --group, which is {options.group}; change one")
     import jax  # here, as the subjects that need no jax start without it
 
     from recoder_jax.bench import torch_decode
@@ -57,7 +61,7 @@ def measure(options: argparse.Namespace, progress: Callable[[str], None]) -> dic
         "subject": "decode", "config": options.config, "preset": config.model.preset, "parameters": sampled.policy.config.parameters(),
         "dtype": config.model.dtype, "devices": sampled.mesh.devices.size, "device": sampled.mesh.devices.flatten()[0].device_kind,
         "machine": where, "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
-        "new": options.new, "prompt": len(sampled.prompt(options.prompt)), "images": int(options.prompt == 0), "rows": results,
+        "group": options.group, "new": options.new, "prompt": len(sampled.prompt(options.prompt)), "images": int(options.prompt == 0), "rows": results,
         "elsewhere": elsewhere.share(),
     }  # fmt: skip
 
@@ -66,13 +70,13 @@ def one_size(sampled, count: int, options: argparse.Namespace, chunk: int, chip,
     """Medians of a number of rows."""
     from recoder_jax.bench import torch_decode
 
-    prompts = [sampled.prompt(options.prompt) for _ in range(count)]
+    prompts = [sampled.prompt(options.prompt) for _ in range(count // options.group)]
     rival = torch_decode.decoder_of(sampled.policy.config, sampled.trained, prompts, count) if options.against else None
     threads = sorted({torch_decode.cores(), 1}, reverse=True) if rival else []
     ours, theirs = {1: [], options.new: []}, {(n, new): [] for n in threads for new in (1, options.new)}
     for turn in range(options.repeats + 1):
         for new in (1, options.new):
-            ours[new].append(engine_seconds(sampled, prompts, new, chunk))
+            ours[new].append(engine_seconds(sampled, prompts, options.group, new, chunk))
             for n in threads:
                 theirs[n, new].append(rival.generate(new, n).seconds)
         said = ", ".join(f"torch with {n} threads {theirs[n, options.new][-1]:.3f} s" for n in threads)
@@ -80,7 +84,7 @@ def one_size(sampled, count: int, options: argparse.Namespace, chunk: int, chip,
     whole, first = (median(ours[new][1:]) for new in (options.new, 1))
     result = {"rows": count, "chunk": chunk} | speeds(whole, first, count, options.new)
     if chip is not None:
-        config, held = sampled.policy.config, len(prompts[0]) + options.new / 2
+        config, held = sampled.policy.config, len(prompts[0]) / options.group + options.new / 2
         read = 2 * config.parameters() + count * held * 4 * config.text.layers * config.text.kv_heads * config.text.head_dim
         result["floor_share"] = read / chip.bandwidth / sampled.mesh.devices.size / result["step"]
     if rival:
@@ -91,16 +95,16 @@ def one_size(sampled, count: int, options: argparse.Namespace, chunk: int, chip,
     return result
 
 
-def engine_seconds(sampled, prompts: list, new: int, chunk: int) -> float:
-    """Seconds of the engine, its cache included, for `new` tokens behind each prompt."""
+def engine_seconds(sampled, prompts: list, group: int, new: int, chunk: int) -> float:
+    """Seconds of the engine, its cache included, for `new` tokens in each of `group` rows behind each prompt."""
     from recoder_jax.bench.sampled import run_to_end
     from recoder_jax.sampling.functions import room_for
     from recoder_jax.sampling.places import Request
 
     shards, count = sampled.sampler.shards, len(prompts)
     places = -(-count // shards) * shards
-    room = room_for(places, 1, 1, 0, len(prompts[0]), new, 0, places, min(chunk, new), sampled.sampler.buckets)
-    return run_to_end(sampled, room, [Request(prompt, (0, 0, index), new) for index, prompt in enumerate(prompts)])
+    room = room_for(places, group, 1, 0, len(prompts[0]), new, 0, places, min(chunk, new), sampled.sampler.buckets)
+    return run_to_end(sampled, room, [Request(prompt, (0, 0, index), new, rows=group) for index, prompt in enumerate(prompts)])
 
 
 def speeds(whole: float, first: float, rows: int, new: int) -> dict[str, float]:
@@ -121,8 +125,9 @@ def table(result: dict) -> str:
     """The result for people."""
     where = result["machine"]
     kind = "a prompt with an image" if result["images"] else "a text prompt"
+    shared = "" if result["group"] == 1 else f" for every {result['group']} rows"
     lines = [
-        f"{result['preset']}, {result['parameters'] / 1e6:.1f} M parameters, {result['dtype']}, {kind} of {result['prompt']} tokens, {result['new']} new tokens",
+        f"{result['preset']}, {result['parameters'] / 1e6:.1f} M parameters, {result['dtype']}, {kind} of {result['prompt']} tokens{shared}, {result['new']} new tokens",
         f"{result['devices']} x {result['device']}, {where['processor']}, {where['cores']} cores, load before {where['load']}, {where['date']} UTC",
         ", ".join(f"{name} {number}" for name, number in where["versions"].items()) + "".join(f", {k}={v}" for k, v in result["environment"].items()),
         f"other processes had {100 * (result['elsewhere'] or 0):.0f} % of the cores", "",

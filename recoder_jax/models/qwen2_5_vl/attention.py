@@ -1,11 +1,11 @@
-"""The three attentions of the policy: inside packed rows, among the slots of images, and of new tokens to a cache.
+"""The attentions of the policy: inside packed rows, inside images and their windows, and of new tokens to a cache.
 
-The first two have backends, `Config.attention`: 'xla' everywhere, 'splash' (jax's Pallas kernel) on TPUs, 'cudnn' on NVIDIA GPUs in
+Those inside rows and images have backends, `Config.attention`: 'xla' everywhere, 'splash' (jax's Pallas kernel) on TPUs, 'cudnn' on NVIDIA GPUs in
 bfloat16, 'splash_interpret' (the TPU kernel run step by step on any machine, for tests), 'auto' for what the platform is best at.
 Values and gradients are those of one softmax over what a token sees, whichever runs.
 
 Axes: B rows, G branches (trajectories of a group), S tokens (queries), Q new tokens, E recent tokens, P prefix, K key/value heads, R query heads per
-key/value head, N heads, H head size, I images, W windows, T slots of a window.
+key/value head, N heads, H head size, I images, W places of a whole window, T their slots.
 """
 
 from __future__ import annotations
@@ -103,25 +103,22 @@ def packed_attention(segment: jax.Array, prefix: jax.Array, backend: str) -> Att
     return attend
 
 
-def vision_attention(valid: jax.Array, backend: str) -> Attend:
-    """Attention of all slots to the valid ones, prepared once for all blocks of a kind.
+def image_attention(valid: jax.Array, backend: str) -> Attend:
+    """Attention of all slots of an image to its valid ones, prepared once for all blocks.
 
     Args:
-      valid: bool [I, W, T]; slots see those of their own window. One window of all slots is full attention.
-      backend: one of `config.ATTENTION`. Windows of at most 128 slots go through XLA: their scores are small, and nothing is left to skip.
+      valid: bool [I, S].
+      backend: one of `config.ATTENTION`. At most 128 slots go through XLA: their scores are small, and nothing is left to skip.
 
     Returns:
-      q, k, v [I, W, T, N, H] -> [I, W, T, N, H].
+      q, k, v [I, S, N, H] -> [I, S, N, H].
     """
-    i, w, t = valid.shape
-    backend = chosen(backend) if t > 128 else 'xla'
-    valid = valid.reshape(i * w, t)
+    i, size = valid.shape
+    backend = chosen(backend) if size > 128 else 'xla'
     if backend == 'cudnn':
-        mask = jnp.broadcast_to(valid[:, None, None], (i * w, 1, t, t))
-        return lambda q, k, v: library_attention(
-            q.reshape(i * w, t, -1, 1, q.shape[-1]), *(a.reshape(i * w, *a.shape[2:]) for a in (k, v)), mask=mask
-        ).reshape(q.shape)
-    fill = 0 if backend == 'xla' else _filling(t, splash.LANES)
+        mask = jnp.broadcast_to(valid[:, None, None], (i, 1, size, size))
+        return lambda q, k, v: library_attention(q[:, :, :, None], k, v, mask=mask).reshape(q.shape)
+    fill = 0 if backend == 'xla' else _filling(size, splash.LANES)
     if backend == 'xla':
         run = functools.partial(xla.among_valid, valid=valid)
     else:
@@ -129,10 +126,24 @@ def vision_attention(valid: jax.Array, backend: str) -> Attend:
         run = functools.partial(splash.among_valid, mask=mask, interpret=backend == 'splash_interpret')
 
     def attend(q, k, v):
-        q, k, v = (a.reshape(i * w, *a.shape[2:]).swapaxes(1, 2) for a in (q, k, v))  # [I W, N, T, H]
-        q, k, v = (jnp.pad(a, ((0, 0), (0, 0), (0, fill), (0, 0))) for a in (q, k, v))
-        out = run(q, k, v)[:, :, :t].swapaxes(1, 2)
-        return out.reshape(i, w, *out.shape[1:])
+        q, k, v = (jnp.pad(a.swapaxes(1, 2), ((0, 0), (0, 0), (0, fill), (0, 0))) for a in (q, k, v))  # [I, N, S, H]
+        return run(q, k, v)[:, :, :size].swapaxes(1, 2)
+
+    return attend
+
+
+def window_attention(window: jax.Array) -> Attend:
+    """Attention of slots to those of their own window, through XLA on every platform: the scores of 64 slots are small.
+
+    window: int32 [I, W, T], number of each slot's window, 0 where a slot is empty. Returns q, k, v [I, W, T, N, H] -> [I, W, T, N, H].
+    """
+    numbers = window.reshape(-1, window.shape[-1])
+    seen = (numbers[:, :, None] == numbers[:, None, :]) & (numbers != 0)[:, None, :]
+    hidden = jnp.where(seen, 0.0, xla.HIDDEN)[:, None]  # [I W, 1, T, T]
+
+    def attend(q, k, v):
+        out = xla.attend(*(a.reshape(-1, *a.shape[2:]).swapaxes(1, 2) for a in (q, k, v)), hidden)  # [I W, N, T, H]
+        return out.swapaxes(1, 2).reshape(q.shape)
 
     return attend
 

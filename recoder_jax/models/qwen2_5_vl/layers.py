@@ -18,15 +18,39 @@ from recoder_jax.models.weights import Scope, normal, ones, weight, zeros
 def product(x: jax.Array, w: nnx.Param, bias: nnx.Param | None = None, inputs: int = 1) -> jax.Array:
     """The last `inputs` dimensions of x contracted with the first of w, and a bias, in the dtype of x: [..., *in], [*in, *out], [*out] -> [..., *out].
 
-    A bias is added to the rounded product: added to float32 sums, it would make the cotangents of all products float32. The leading
-    dimensions are one while multiplying: with several, XLA on CPUs runs the products of the backward pass 3 x slower.
+    The leading dimensions are one while multiplying: with several, XLA on CPUs runs the products of the backward pass 3 x slower.
     """
     lead, kernel = x.shape[: x.ndim - inputs], w[...].astype(x.dtype)
-    contracted = tuple(range(1, inputs + 1)), tuple(range(inputs))
-    out = jax.lax.dot_general(x.reshape(-1, *x.shape[x.ndim - inputs :]), kernel, (contracted, ((), ())))
-    if bias is not None:
-        out = out + bias[...].astype(x.dtype)
+    x = x.reshape(-1, *x.shape[x.ndim - inputs :])
+    out = _multiplied(x, kernel) if bias is None else _affine(x, kernel, bias[...].astype(x.dtype))
     return out.reshape(*lead, *kernel.shape[inputs:])
+
+
+def _multiplied(x: jax.Array, kernel: jax.Array, **options) -> jax.Array:
+    """All dimensions of x [N, *in] but the first contracted with the first of kernel [*in, *out] -> [N, *out]."""
+    inputs = x.ndim - 1
+    return jax.lax.dot_general(x, kernel, ((tuple(range(1, inputs + 1)), tuple(range(inputs))), ((), ())), **options)
+
+
+@jax.custom_vjp
+def _affine(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+    """x [N, *in] times kernel [*in, *out] plus bias [*out], rounded once: the bias is added to the float32 sums of the product.
+
+    By jax's own rule the cotangents of such sums, and with them the products of the backward pass, would be float32.
+    """
+    return (_multiplied(x, kernel, preferred_element_type=jnp.float32) + bias.astype(jnp.float32)).astype(x.dtype)
+
+
+def _affine_forward(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _affine(x, kernel, bias), (x, kernel)
+
+
+def _affine_backward(held: tuple[jax.Array, jax.Array], cotangent: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    _, pull = jax.vjp(_multiplied, *held)
+    return *pull(cotangent), cotangent.sum(axis=0)
+
+
+_affine.defvjp(_affine_forward, _affine_backward)
 
 
 def rms_norm(x: jax.Array, scale: nnx.Param, eps: float) -> jax.Array:
@@ -52,7 +76,7 @@ def rematerialized(body: Callable, policy: str) -> Callable:
 
 
 class Mlp(nnx.Module):
-    """SwiGLU: `(silu(x gate) * (x up)) down`, with biases in the vision tower."""
+    """SwiGLU: `(silu(x gate) * (x up)) down`, with biases in the vision tower. What stands between the products is computed in float32."""
 
     def __init__(self, scope: Scope, width: int, hidden: int, axes: tuple[str, str], bias: bool, out_std: float):
         into, out = (width, hidden), (hidden, width)
@@ -65,8 +89,8 @@ class Mlp(nnx.Module):
         self.down_bias = weight(scope, 'down_proj.bias', (width,), (None,), zeros) if bias else None
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        gate, up = product(x, self.gate, self.gate_bias), product(x, self.up, self.up_bias)
-        return product(jax.nn.silu(gate) * up, self.down, self.down_bias)
+        gate, up = (product(x, w, bias).astype(jnp.float32) for w, bias in ((self.gate, self.gate_bias), (self.up, self.up_bias)))
+        return product((jax.nn.silu(gate) * up).astype(x.dtype), self.down, self.down_bias)
 
 
 def norm_scale(scope: Scope, name: str, width: int) -> nnx.Param:

@@ -1,7 +1,7 @@
 """The vision tower: patches of images, laid out as windows, to tokens of the decoder's width.
 
-Axes: I images, W windows, T slots of a window (64), D width, N heads, H head size, M merged tokens, O decoder width.
-The layout is that of `windows.py`. Window blocks attend inside [I, W, T]; full blocks over the W * T slots of an image.
+Axes: I images, W places, T slots of a place (64), D width, N heads, H head size, M merged tokens, O decoder width.
+The layout is that of `windows.py`. Window blocks attend inside the windows of [I, W, T]; full blocks over the W * T slots of an image.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from recoder_jax.models.qwen2_5_vl.attention import Attend, vision_attention
+from recoder_jax.models.qwen2_5_vl.attention import Attend, image_attention, window_attention
 from recoder_jax.models.qwen2_5_vl.config import MERGE, Config, VisionConfig
 from recoder_jax.models.qwen2_5_vl.layers import Mlp, norm_scale, product, rematerialized, rms_norm, rotate
 from recoder_jax.models.qwen2_5_vl.windows import VisionInputs
@@ -60,7 +60,7 @@ class Merger(nnx.Module):
         """x [I, W, T, D], order [I, M] -> [I, M, O] in raster order."""
         x = rms_norm(x, self.norm, self.eps).reshape(x.shape[0], -1, x.shape[-1] * MERGE**2)  # [I, W * T / 4, 4 D]
         x = jnp.take_along_axis(x, order[:, :, None], axis=1)  # [I, M, 4 D]
-        x = jax.nn.gelu(product(x, self.into, self.into_bias), approximate=False)
+        x = jax.nn.gelu(product(x, self.into, self.into_bias).astype(jnp.float32), approximate=False).astype(x.dtype)
         return product(x, self.out, self.out_bias)
 
 
@@ -86,7 +86,7 @@ class VisionTower(nnx.Module):
         """Features [I, M, O] of the images, in the dtype of activations; rows beyond an image's tokens are meaningless."""
         cos, sin = self._rotary(vision.rows, vision.cols)
         x = product(vision.patches.astype(self.config.dtype), self.patch)
-        x = self._run_blocks(x, cos, sin, vision.valid)
+        x = self._run_blocks(x, cos, sin, vision.window)
         return self.merger(x, vision.order)
 
     def _rotary(self, rows: jax.Array, cols: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -97,10 +97,10 @@ class VisionTower(nnx.Module):
         angle = angle.reshape(*rows.shape, 1, 2 * quarter)
         return jnp.cos(angle), jnp.sin(angle)
 
-    def _run_blocks(self, x: jax.Array, cos: jax.Array, sin: jax.Array, valid: jax.Array) -> jax.Array:
+    def _run_blocks(self, x: jax.Array, cos: jax.Array, sin: jax.Array, window: jax.Array) -> jax.Array:
         """Runs the stacked blocks: a loop over (window blocks, one full block) where that repeats, else run by run."""
         graphdef, state = nnx.split(self.blocks)
-        attends = (vision_attention(valid, self.config.attention), _across_windows(valid, self.config.attention))
+        attends = (window_attention(window), _across_windows(window, self.config.attention))
 
         def step(full: bool):
             def body(x, layer):
@@ -125,13 +125,13 @@ class VisionTower(nnx.Module):
         return jax.lax.scan(group, x, grouped, unroll=self.config.unroll)[0]
 
 
-def _across_windows(valid: jax.Array, backend: str) -> Attend:
-    """Attention to all slots of an image; the windows are laid one after the other."""
-    i, w, t = valid.shape
-    attend = vision_attention(valid.reshape(i, 1, w * t), backend)
+def _across_windows(window: jax.Array, backend: str) -> Attend:
+    """Attention to all slots of an image; the places are laid one after the other."""
+    images = len(window)
+    attend = image_attention(window.reshape(images, -1) > 0, backend)
 
     def across(q, k, v):
-        return attend(*(a.reshape(i, 1, w * t, *a.shape[3:]) for a in (q, k, v))).reshape(q.shape)
+        return attend(*(a.reshape(images, -1, *a.shape[3:]) for a in (q, k, v))).reshape(q.shape)
 
     return across
 

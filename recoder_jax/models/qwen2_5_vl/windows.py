@@ -1,19 +1,21 @@
 """Images laid out as attention windows, on the host. NumPy, and a pytree so that the layout can enter `jax.jit`.
 
-A window is 8 x 8 patches: 16 merge groups of 2 x 2 patches, 64 slots. Group (i, j) of an image lies in window
-(i // 4, j // 4) at group slot 4 * (i % 4) + j % 4; windows are numbered row by row. Windows at the right and bottom edge
-have empty slots, marked invalid, so window attention is dense inside [I, W, 64] for images of all sizes:
+A window is 8 x 8 patches: 16 merge groups of 2 x 2 patches, 64 slots. Windows at the right and bottom edge of an image may be smaller;
+they share the slots of a whole one, so that few slots are empty, and a slot knows the number of its window (0: empty). Window attention
+is then the same inside every [64] of [I, W, 64], for images of all sizes. The largest windows are seated first, each in the first place
+that has room; inside a window groups stand row by row:
 
-    image of 6 x 10 patches          windows 0 and 1, group slots       merged slot = 16 * window + group slot
-    = 3 x 5 groups                   |  0  1  2  3 | 16  .  .  . |
-      0  1  2  3  4                  |  4  5  6  7 | 20  .  .  . |      order = 0 1 2 3 16 4 5 6 7 20 8 9 10 11 24
-      5  6  7  8  9                  |  8  9 10 11 | 24  .  .  . |
-     10 11 12 13 14                  |  .  .  .  . |  .  .  .  . |
+    image of 6 x 10 patches          window 1 and window 2, merged slots, both in place 0
+    = 3 x 5 groups                   |  0  1  2  3 | 12 |
+      0  1  2  3  4                  |  4  5  6  7 | 13 |      order  = 0 1 2 3 12 4 5 6 7 13 8 9 10 11 14
+      5  6  7  8  9                  |  8  9 10 11 | 14 |      window = 1 in slots 0 to 47, 2 in 48 to 59, 0 in 60 to 63
+     10 11 12 13 14
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -37,25 +39,25 @@ class PatchesLike(Protocol):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class VisionInputs:
-    """A batch of images as windows. I images, W windows, 64 slots, M merged tokens; the unused are zero and invalid.
+    """A batch of images as windows. I images, W places for a whole window, 64 slots, M merged tokens; the unused are zero.
 
     Attributes:
       patches: float32 [I, W, 64, patch values].
       rows, cols: int32 [I, W, 64], patch coordinates for the rotary embedding.
-      valid: bool [I, W, 64].
+      window: int32 [I, W, 64], number of the slot's window from 1, row by row; 0 where the slot is empty.
       order: int32 [I, M], merged slot (0 to 16 * W - 1) of each merged token in raster order, padded with 0.
     """
 
     patches: np.ndarray | jax.Array
     rows: np.ndarray | jax.Array
     cols: np.ndarray | jax.Array
-    valid: np.ndarray | jax.Array
+    window: np.ndarray | jax.Array
     order: np.ndarray | jax.Array
 
 
 def windows_needed(grid: tuple[int, int]) -> int:
-    """Windows that an image of (rows, columns) patches occupies."""
-    return -(-grid[0] // WINDOW_PATCHES) * -(-grid[1] // WINDOW_PATCHES)
+    """Whole windows whose slots hold an image of (rows, columns) patches."""
+    return int(_seats(grid[0] // MERGE, grid[1] // MERGE)[0].max()) + 1
 
 
 def merged_tokens(grid: tuple[int, int]) -> int:
@@ -85,11 +87,11 @@ def vision_inputs(
     out = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes) if into is None else into
     for i, image in enumerate(images):
         _check(image, windows, merged)
-        slots, group_slots, rows, cols = layout(image.grid)
+        slots, group_slots, rows, cols, window = layout(image.grid)
         out.patches[i].reshape(windows * SLOTS, values)[slots] = image.values
         out.rows[i].reshape(-1)[slots] = rows
         out.cols[i].reshape(-1)[slots] = cols
-        out.valid[i].reshape(-1)[slots] = True
+        out.window[i].reshape(-1)[slots] = window
         out.order[i, : len(group_slots)] = group_slots
     return out
 
@@ -102,25 +104,43 @@ def vision_shapes(images: int, windows: int, merged: int, values: int = PATCH_VA
         patches=jax.ShapeDtypeStruct((*shape, values), np.float32),
         rows=whole,
         cols=whole,
-        valid=jax.ShapeDtypeStruct(shape, np.bool_),
+        window=whole,
         order=jax.ShapeDtypeStruct((images, merged), np.int32),
     )
 
 
-def layout(grid: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Slots of one image: (slot of each patch [P], merged slot of each group [P / 4], patch rows [P], patch columns [P]).
+def layout(grid: tuple[int, int]) -> tuple[np.ndarray, ...]:
+    """Slots of one image: (slot of each patch [P], merged slot of each group [P / 4], patch rows [P], patch columns [P], window numbers [P]).
 
     Patches are in merge-block order (2 x 2 blocks row by row, inside a block row by row), groups in raster order.
     """
     h, w = grid[0] // MERGE, grid[1] // MERGE
     i, j = np.repeat(np.arange(h), w), np.tile(np.arange(w), h)
-    window = (i // _GROUPS) * -(-w // _GROUPS) + j // _GROUPS
-    groups = window * _GROUPS**2 + (i % _GROUPS) * _GROUPS + j % _GROUPS
+    y, x = i // _GROUPS, j // _GROUPS  # of the group's window
+    place, first = _seats(h, w)
+    width = np.minimum(_GROUPS, w - _GROUPS * x)  # groups in a row of the window
+    groups = place[y, x] * _GROUPS**2 + first[y, x] + i % _GROUPS * width + j % _GROUPS
     inside = np.arange(MERGE**2)
     slots = (groups[:, None] * MERGE**2 + inside).reshape(-1)
     rows = (i[:, None] * MERGE + inside // MERGE).reshape(-1)
     cols = (j[:, None] * MERGE + inside % MERGE).reshape(-1)
-    return slots, groups.astype(np.int32), rows.astype(np.int32), cols.astype(np.int32)
+    window = np.repeat(y * place.shape[1] + x + 1, MERGE**2)
+    return slots, *(array.astype(np.int32) for array in (groups, rows, cols, window))
+
+
+@functools.lru_cache(maxsize=1024)
+def _seats(h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of an image of h x w groups: place and first group slot there of each window, [windows down, windows across] both."""
+    down, across = (np.minimum(_GROUPS, n - np.arange(0, n, _GROUPS)) for n in (h, w))
+    sizes = np.outer(down, across)  # groups of each window
+    place, first, taken = np.zeros_like(sizes), np.zeros_like(sizes), []
+    for window in np.argsort(-sizes, axis=None, kind='stable'):
+        size = sizes.flat[window]
+        seat = next((p for p, used in enumerate(taken) if used + size <= _GROUPS**2), len(taken))
+        taken += [0] if seat == len(taken) else []
+        place.flat[window], first.flat[window] = seat, taken[seat]
+        taken[seat] += size
+    return place, first
 
 
 def _check(image: PatchesLike, windows: int, merged: int) -> None:
