@@ -76,7 +76,7 @@ def add_learning(config: ml_collections.ConfigDict) -> None:
     config.batch.row_tokens = 256  # tokens of a row
     config.batch.least_trained = 64  # trained tokens of a row and images of a micro-batch are padded to these times a power of two,
     config.batch.least_images = 8  # so that few shapes are compiled
-    config.batch.least_windows = 4  # windows of 8 x 8 patches of the largest image are padded to this, then to quarters of its doublings
+    config.batch.least_windows = 4  # whole windows of 8 x 8 patches that hold the largest image are padded to this, then to quarters of its doublings
     config.batch.suffixes = 8  # most suffixes that share a copy of their prefix in a row; a larger group takes several copies
     config.batch.logit_chunk = 1024  # trained tokens of a row whose logits are held at once
 

@@ -180,6 +180,16 @@ def test_one_turn_is_a_dialogue_like_any_other(policy, player):
     assert [len(record.turns) for record in records] == [1] * 6 and records[0].turns[0].parts["textual"] == 1.0 and not records[0].turns[0].shared
 
 
+def test_a_program_that_many_responses_hold_runs_once(policy, player):
+    plan = dataclasses.replace(PLAN, turns=1, branch_turn=1)
+    alike = dataclasses.replace(player, encoder=Saying(policy.encoder, f"<think>a</think>\n```python\n{GOLDEN}```"), reward=None)
+    groups, times = alike.play(policy.params, charts(2), plan, seed=0, step=0)
+    executions = [turn.execution for group in groups for t in group.trajectories for turn in t.turns]
+    assert times.programs == 1 and len(executions) == 2 * plan.group and all(one is executions[0] for one in executions) and executions[0].ok
+    nothing = dataclasses.replace(alike, encoder=Saying(policy.encoder, "no program"))
+    assert nothing.play(policy.params, charts(2), plan, seed=0, step=0)[1].programs == 2 * plan.group
+
+
 class Fencing(Saying):
     """An encoder that hears backticks and line ends in some tokens, so that every response closes a block somewhere."""
 

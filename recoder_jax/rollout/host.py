@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import queue
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -75,7 +76,8 @@ class Host:
     def __init__(self, speaker: Speaker, sandbox: Sandbox, reward: Mixture | None, goldens: Goldens, timeline: Timeline):
         self._speaker, self._sandbox, self._reward, self._goldens, self._timeline = speaker, sandbox, reward, goldens, timeline
         self._pool, self._ready = ThreadPoolExecutor(THREADS), queue.SimpleQueue()
-        self._executing: dict[str, Future[Execution]] = {}  # golden programs
+        self._executions: dict[str, Future[Execution]] = {}  # by program, golden ones among them
+        self._lock = threading.Lock()  # of the executions
         self._all: list[Heard] = []
         self.programs = self._pending = 0
 
@@ -87,8 +89,8 @@ class Host:
 
     def meet(self, chart: Chart) -> None:
         """Execute a chart's golden program where rewards need it and nobody met it before."""
-        if self._reward is not None and chart.program not in self._goldens and chart.program not in self._executing:
-            self._executing[chart.program] = self._execute(chart.program)
+        if self._reward is not None and chart.program not in self._goldens:
+            self._execution(chart.program)
 
     def hear(self, said: Said, chart: Chart) -> None:
         """Take a response over."""
@@ -136,6 +138,13 @@ class Host:
         with contextlib.suppress(RuntimeError):  # the pool is shut: the rollout ended early, or `finish` does what is left
             self._pool.submit(run)
 
+    def _execution(self, program: str) -> Future[Execution]:
+        """Of a program, which runs once however many responses hold it: the same program draws the same."""
+        with self._lock:
+            if program not in self._executions:
+                self._executions[program] = self._execute(program)
+            return self._executions[program]
+
     def _execute(self, program: str) -> Future[Execution]:
         began, future = time.perf_counter(), self._sandbox.submit(program)
         future.add_done_callback(lambda _: self._timeline.note("execute", began))
@@ -145,7 +154,8 @@ class Host:
     def _begin(self, said: Said, chart: Chart) -> None:
         heard = Heard(said, chart, parse_response(self._speaker.encoder.decode(said.tokens), self._speaker.language))
         self._all.append(heard)
-        future = self._execute(heard.response.program or "")
+        program = heard.response.program
+        future = self._execute("") if program is None else self._execution(program)
         future.add_done_callback(lambda future: self._do(self._answer, heard, future))
 
     def _answer(self, heard: Heard, future: Future[Execution]) -> None:
@@ -182,6 +192,6 @@ class Host:
     def _golden(self, program: str) -> Execution:
         """The golden execution; one that fails is tried once more."""
         if program not in self._goldens:
-            golden = self._executing[program].result()
+            golden = self._executions[program].result()
             self._goldens[program] = golden if golden.ok else self._sandbox.execute(program)
         return self._goldens[program]

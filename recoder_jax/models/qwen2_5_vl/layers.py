@@ -46,8 +46,10 @@ def _affine_forward(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> tuple[j
 
 
 def _affine_backward(held: tuple[jax.Array, jax.Array], cotangent: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    _, pull = jax.vjp(_multiplied, *held)
-    return *pull(cotangent), cotangent.sum(axis=0)
+    x, kernel = held
+    to_x = jax.linear_transpose(lambda x: _multiplied(x, kernel), x)
+    to_kernel = jax.linear_transpose(lambda kernel: _multiplied(x, kernel), kernel)
+    return *to_x(cotangent), *to_kernel(cotangent), cotangent.sum(axis=0)
 
 
 _affine.defvjp(_affine_forward, _affine_backward)
