@@ -38,10 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _import(options: argparse.Namespace) -> str:
     _refuse_occupied(options.target)
     bar = functools.partial(tqdm, desc='weights', file=sys.stderr)
-    config, state = huggingface.import_policy(options.source, param_dtype=options.param_dtype, progress=bar)
-    store.save_policy(options.target, config, state, tokenizer=options.source)
-    if (options.source / factory.SETTINGS).is_file():
-        shutil.copy(options.source / factory.SETTINGS, options.target)
+    source = pathlib.Path(factory.shipped(options.source))
+    config, state = huggingface.import_policy(source, param_dtype=options.param_dtype, progress=bar)
+    store.save_policy(options.target, config, state, tokenizer=source)
+    if (source / factory.SETTINGS).is_file():
+        shutil.copy(source / factory.SETTINGS, options.target)
     return f'{config.parameters():,} parameters in {config.param_dtype} written to {options.target}'
 
 
@@ -95,7 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     into = directions.add_parser('import', help='Hugging Face checkpoint -> policy checkpoint')
     out = directions.add_parser('export', help='run directory (or RUN@STEP, RUN@best) or policy checkpoint -> Hugging Face checkpoint')
     for direction in (into, out):
-        direction.add_argument('source', type=pathlib.Path, help='directory to read')
+        named = ', or tiny, which comes with the package' if direction is into else ''
+        direction.add_argument('source', type=pathlib.Path, help=f'directory to read{named}')
         direction.add_argument('target', type=pathlib.Path, help='directory to write; must not exist or be empty')
     into.add_argument('--param-dtype', choices=('float32', 'bfloat16'), help='dtype of the weights (default: as stored)')
     out.add_argument('--tokenizer', type=pathlib.Path, help="directory of tokenizer files (default: the checkpoint's)")

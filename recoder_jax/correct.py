@@ -37,9 +37,8 @@ def correct(options: argparse.Namespace) -> None:
     check_options(options)
     image, config = load_image(options.image), config_of(options)
     check_sizes(image, config)
-    out = Path(options.out)
+    out, mesh = Path(options.out), factory.one_row(options.tensor)
     out.mkdir(parents=True, exist_ok=True)
-    mesh = factory.one_row(options.tensor)
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(mesh))
         sandbox = stack.enter_context(factory.sandbox_of(config))

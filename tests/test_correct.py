@@ -44,6 +44,8 @@ def options_of(place, *extra, checkpoint="run", image="chart.png", out="out"):
         ("--temperature=nan", "--temperature is nan"),
         ("--temperature=inf", "--temperature is inf"),
         ("--seed=-1", "--seed is -1"),
+        ("--tensor=0", "--tensor is 0"),
+        ("--tensor=99", "--tensor is 99, and this process has"),
         ("--min-pixels=999999", "do not fit together"),
         ("--max-pixels=783", "do not fit together"),
         ("--max-pixels=999999", "raise --feedback-tokens or lower --max-pixels"),

@@ -75,6 +75,7 @@ def test_a_served_policy_answers_until_sigterm_and_ends_what_it_began(checkpoint
     [
         ("--port=70000", "--port is 70000"),
         ("--places=0", "--places is 0"),
+        ("--tensor=0", "--tensor is 0"),
         ("--rows=0", "--rows is 0"),
         ("--lanes=9", "--lanes is 9; give a number from 1 to 8"),
         ("--chunk=0", "--chunk is 0"),
