@@ -31,7 +31,7 @@ torch = pytest.importorskip('torch')
 pytest.importorskip('transformers')
 
 BOUND = 1e-4  # largest float32 error of a logit, a state or a feature
-NOISE = 1.05  # largest mean error in bfloat16, of that of transformers in bfloat16
+NOISE = 1.15  # largest mean error in bfloat16, of that of transformers in bfloat16, which adds biases before it rounds
 
 
 class Shape(NamedTuple):

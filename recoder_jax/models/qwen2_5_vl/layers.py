@@ -18,48 +18,15 @@ from recoder_jax.models.weights import Scope, normal, ones, weight, zeros
 def product(x: jax.Array, w: nnx.Param, bias: nnx.Param | None = None, inputs: int = 1) -> jax.Array:
     """The last `inputs` dimensions of x contracted with the first of w, and a bias, in the dtype of x: [..., *in], [*in, *out], [*out] -> [..., *out].
 
-    The leading dimensions are one while multiplying: with several, XLA on CPUs runs the products of the backward pass 3 x slower. A bias is
-    added to float32 sums, but to the rounded product where that has several dimensions (heads): for those XLA on TPUs writes the sums out,
-    a fifth more memory traffic in an update of stage 1 on v5e.
+    A bias is added to the rounded product: added to float32 sums, it would make the cotangents of all products float32. The leading
+    dimensions are one while multiplying: with several, XLA on CPUs runs the products of the backward pass 3 x slower.
     """
     lead, kernel = x.shape[: x.ndim - inputs], w[...].astype(x.dtype)
-    x = x.reshape(-1, *x.shape[x.ndim - inputs :])
-    if bias is None:
-        out = _multiplied(x, kernel)
-    elif kernel.ndim > inputs + 1:
-        out = _multiplied(x, kernel) + bias[...].astype(x.dtype)
-    else:
-        out = _affine(x, kernel, bias[...].astype(x.dtype))
+    contracted = tuple(range(1, inputs + 1)), tuple(range(inputs))
+    out = jax.lax.dot_general(x.reshape(-1, *x.shape[x.ndim - inputs :]), kernel, (contracted, ((), ())))
+    if bias is not None:
+        out = out + bias[...].astype(x.dtype)
     return out.reshape(*lead, *kernel.shape[inputs:])
-
-
-def _multiplied(x: jax.Array, kernel: jax.Array, **options) -> jax.Array:
-    """All dimensions of x [N, *in] but the first contracted with the first of kernel [*in, *out] -> [N, *out]."""
-    inputs = x.ndim - 1
-    return jax.lax.dot_general(x, kernel, ((tuple(range(1, inputs + 1)), tuple(range(inputs))), ((), ())), **options)
-
-
-@jax.custom_vjp
-def _affine(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
-    """x [N, *in] times kernel [*in, *out] plus bias [*out], rounded once: the bias is added to the float32 sums of the product.
-
-    By jax's own rule the cotangents of such sums, and with them the products of the backward pass, would be float32.
-    """
-    return (_multiplied(x, kernel, preferred_element_type=jnp.float32) + bias.astype(jnp.float32)).astype(x.dtype)
-
-
-def _affine_forward(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _affine(x, kernel, bias), (x, kernel)
-
-
-def _affine_backward(held: tuple[jax.Array, jax.Array], cotangent: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    x, kernel = held
-    to_x = jax.linear_transpose(lambda x: _multiplied(x, kernel), x)
-    to_kernel = jax.linear_transpose(lambda kernel: _multiplied(x, kernel), kernel)
-    return *to_x(cotangent), *to_kernel(cotangent), cotangent.sum(axis=0)
-
-
-_affine.defvjp(_affine_forward, _affine_backward)
 
 
 def rms_norm(x: jax.Array, scale: nnx.Param, eps: float) -> jax.Array:
@@ -85,7 +52,7 @@ def rematerialized(body: Callable, policy: str) -> Callable:
 
 
 class Mlp(nnx.Module):
-    """SwiGLU: `(silu(x gate) * (x up)) down`, with biases in the vision tower, whose gates are computed in float32: its features are then as near as transformers'."""
+    """SwiGLU: `(silu(x gate) * (x up)) down`, with biases in the vision tower."""
 
     def __init__(self, scope: Scope, width: int, hidden: int, axes: tuple[str, str], bias: bool, out_std: float):
         into, out = (width, hidden), (hidden, width)
@@ -98,9 +65,8 @@ class Mlp(nnx.Module):
         self.down_bias = weight(scope, 'down_proj.bias', (width,), (None,), zeros) if bias else None
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        between = jnp.float32 if self.gate_bias is not None else x.dtype
-        gate, up = (product(x, w, bias).astype(between) for w, bias in ((self.gate, self.gate_bias), (self.up, self.up_bias)))
-        return product((jax.nn.silu(gate) * up).astype(x.dtype), self.down, self.down_bias)
+        gate, up = product(x, self.gate, self.gate_bias), product(x, self.up, self.up_bias)
+        return product(jax.nn.silu(gate) * up, self.down, self.down_bias)
 
 
 def norm_scale(scope: Scope, name: str, width: int) -> nnx.Param:

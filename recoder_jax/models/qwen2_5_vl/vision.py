@@ -60,7 +60,7 @@ class Merger(nnx.Module):
         """x [I, W, T, D], order [I, M] -> [I, M, O] in raster order."""
         x = rms_norm(x, self.norm, self.eps).reshape(x.shape[0], -1, x.shape[-1] * MERGE**2)  # [I, W * T / 4, 4 D]
         x = jnp.take_along_axis(x, order[:, :, None], axis=1)  # [I, M, 4 D]
-        x = jax.nn.gelu(product(x, self.into, self.into_bias).astype(jnp.float32), approximate=False).astype(x.dtype)
+        x = jax.nn.gelu(product(x, self.into, self.into_bias), approximate=False)
         return product(x, self.out, self.out_bias)
 
 
