@@ -51,8 +51,9 @@ do_() { # command: print it, and run it unless dry
 on_cpu() { # a machine without an accelerator: say so to jax, which otherwise looks for one and warns
     if [ -z "${JAX_PLATFORMS:-}" ] && [ ! -e /dev/nvidia0 ] && [ ! -e /dev/accel0 ] && [ ! -e /dev/vfio/0 ]; then
         export JAX_PLATFORMS=cpu
-        # Large pages for what XLA allocates anew at every step: on a virtual machine page faults are dear.
-        export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
+        # XLA allocates its buffers anew at every step, and on a virtual machine page faults are dear: large pages, in one heap that keeps what is freed.
+        local keep=glibc.malloc.arena_max=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184
+        export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1:$keep}
     fi
 }
 

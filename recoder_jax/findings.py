@@ -2,27 +2,34 @@
 
     python -m recoder_jax.findings docs/findings/strategies.jsonl runs/strategies/*_seed?     writes the file, then prints it
     python -m recoder_jax.findings docs/findings/strategies.jsonl                             prints it
+    python -m recoder_jax.findings docs/findings/strategies.jsonl --over=full                 and what each arm has more than that one
 
 A line is one run: arm (the name of its config), seed, hash of the config, versions, machine, updates, sampled tokens, scores of every turn and of the
-correction with their intervals. Runs that lead to a run, RUN_part1 and so on as launch/study.sh leaves them, count in its updates and tokens.
+correction with their intervals, and low-level of every chart, so that arms can be compared chart by chart without the runs. Runs that lead to a run,
+RUN_part1 and so on as launch/study.sh leaves them, count in its updates and tokens.
 Write a file on the machine that ran the runs: the line names it.
 """
 
 import argparse
+import hashlib
 import json
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from recoder_jax.doors import door
-from recoder_jax.evaluation.arms import arms_of, arms_table, measures_of
+from recoder_jax.evaluation.arms import arms_of, arms_table, measures_of, paired
 from recoder_jax.evaluation.table import format_interval
 from recoder_jax.runs.curves import Run, read_runs
 from recoder_jax.runs.records import Evaluation
 from recoder_jax.runs.scorecards import Interval
+
+PARTS = {'text': 'text', 'layout': 'layout', 'chart_type': 'chart type', 'color': 'colour'}  # of low-level, where a language has them
 
 
 def summary(run: Run, evaluation: Evaluation, machine: str) -> dict:
@@ -31,14 +38,18 @@ def summary(run: Run, evaluation: Evaluation, machine: str) -> dict:
     rows = [row for part in parts for row in part.metrics]
     total = {name: sum(row.get(name, 0.0) for row in rows) for name in ('sampling/tokens', 'batch/trained_tokens', 'time/step')}
     card = evaluation.card
+    start = Path(str(parts[0].config.get('init') or '')).name or 'random weights'
     return {
-        'arm': run.label, 'seed': run.config.get('seed'), 'start': Path(str(parts[0].config.get('init') or '')).name or 'random weights',
+        'arm': run.label, 'seed': run.config.get('seed'), 'start': start if rows else '–',  # a policy that was evaluated alone
         'config': evaluation.config_hash, 'code': card.code_version if card else '', 'packages': {key: value for key, value in card.packages.items() if value} if card else {},
         'machine': machine, 'benchmark': evaluation.benchmark, 'evaluation_seeds': evaluation.seeds,
         'updates': len(rows), 'sampled_tokens': round(total['sampling/tokens']), 'trained_tokens': round(total['batch/trained_tokens']),
         'seconds': round(total['time/step'] if math.isfinite(total['time/step']) else 0), 'alarms': sum(len(part.alarms) for part in parts),
         'measures': {name: _rounded(each) for name, each in measures_of(evaluation).items()},
         'turns': [{'turn': each.turn, 'executed': _rounded(each.executed), 'low_level': _rounded(each.low_level)} for each in evaluation.turns],
+        'parts': [{name: None if (value := getattr(each, name)) is None else round(value, 2) for name in PARTS} for each in evaluation.turns],
+        'charts': {'digest': hashlib.sha256('\n'.join(each.chart for each in evaluation.results).encode()).hexdigest()[:12],
+                   'low_level': [[round(100 * each.low_level[turn], 2) for each in evaluation.results] for turn in range(len(evaluation.turns))]},
     }  # fmt: skip
 
 
@@ -96,7 +107,46 @@ def tables(rows: Sequence[dict]) -> str:
         lines += ['', '| arm | seed | turn | executed | low-level |', '|---|---:|---:|---:|---:|']
         lines += [f'| {row["arm"]} | {row["seed"]} | {turn["turn"]} | {format_interval(turn["executed"])} | {format_interval(turn["low_level"])} |'
                   for row in long for turn in row['turns']]
-    return '\n'.join(lines)
+    return '\n'.join([*lines, *_parts_table(arms)])
+
+
+def _parts_table(arms: Mapping[str, Sequence[dict]]) -> list[str]:
+    """Means over seeds of the four rule scores at the first and the last turn; nothing where no line has them."""
+    lines = []
+    for arm, rows in arms.items():
+        if all(None not in turn.values() for row in rows for turn in row.get('parts', [{'text': None}])):
+            means = [[float(np.mean([row['parts'][turn][name] for row in rows])) for turn in (0, -1)] for name in PARTS]
+            lines.append(f'| {arm} | ' + ' | '.join(f'{first:.1f}, {last:.1f}' for first, last in means) + ' |')
+    head = ['', '| first turn, last turn | ' + ' | '.join(PARTS.values()) + ' |', '|---|' + '---:|' * len(PARTS)]
+    return [*head, *lines] if lines else []
+
+
+def differences(rows: Sequence[dict], over: str) -> str:
+    """Markdown: low-level of every other arm less that of `over`, paired by chart; arms whose lines have no scores of charts are named below.
+
+    ValueError where `over` has none, or another arm was evaluated on other charts."""
+    arms = {arm: [row for row in rows if row['arm'] == arm] for arm in dict.fromkeys(row['arm'] for row in rows)}
+    if over not in arms:
+        raise ValueError(f'there is no arm {over!r}; choose one of {", ".join(arms)}')
+    if any('charts' not in row for row in arms[over]):
+        raise ValueError(f'the lines of {over} have no scores of charts; write the file again from its runs')
+    digest, unpaired = arms[over][0]['charts']['digest'], []
+    for arm, own in arms.items():
+        if any('charts' not in row for row in own):
+            unpaired.append(arm)
+        elif any(row['charts']['digest'] != digest for row in own):
+            raise ValueError(f'{arm} was evaluated on other charts than {over}; give runs evaluated on the same')
+
+    def scores(arm: str, turn: int) -> dict[int, np.ndarray]:
+        return {row['seed']: np.array(row['charts']['low_level'][turn]) for row in arms[arm]}
+
+    lines = [f'| over {over} | turn 1 | last turn | last turn, by seed |', '|---|---:|---:|---|']
+    for arm in arms:
+        if arm not in (over, *unpaired):
+            first, last = (paired(scores(arm, turn), scores(over, turn)) for turn in (0, -1))
+            cells = [f'{each.value:+.1f} ({each.low:+.1f} to {each.high:+.1f})' for each in (first, last)]
+            lines.append(f'| {arm} | {" | ".join(cells)} | {", ".join(f"{value:+.1f}" for value in last.seeds)} |')
+    return '\n'.join([*lines, *([f'\nWithout scores of charts: {", ".join(unpaired)}.'] if unpaired else [])])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,12 +154,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('file', type=Path, metavar='FILE', help='lines of JSON, such as docs/findings/strategies.jsonl')
     parser.add_argument('runs', nargs='*', metavar='RUN', help='evaluated run directories; the file is written anew from them')
     parser.add_argument('--machine', default='', help='what ran them (default: this machine)')
+    parser.add_argument('--over', default='', metavar='ARM', help='also print what every arm has more than this one, chart by chart')
     options = parser.parse_args(arguments)
 
     def act() -> None:
         if options.runs:
             write(options.file, options.runs, options.machine or machine_name())
-        print(tables(read(options.file)), flush=True)
+        rows = read(options.file)
+        print(tables(rows), flush=True)
+        if options.over:
+            print('\n' + differences(rows, options.over), flush=True)
 
     return door('findings', act)
 

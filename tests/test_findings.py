@@ -14,7 +14,7 @@ import pytest
 from recoder_jax import findings
 from recoder_jax.configuration import load
 from recoder_jax.validation import leaves
-from recoder_jax.evaluation.arms import pooled
+from recoder_jax.evaluation.arms import paired, pooled
 from recoder_jax.runs.curves import curves_of, interval, read_runs
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.runs.scorecards import Interval
@@ -61,6 +61,43 @@ def test_the_interval_of_an_arm_grows_with_the_spread_of_its_seeds_and_never_bel
     half = math.hypot(4.302653 * 10 / math.sqrt(3), 2)
     assert apart.seeds == (40.0, 50.0, 60.0) and abs(apart.high - 50 - half) < 1e-4 and abs(50 - apart.low - half) < 1e-4
     assert pooled([Interval(None, None, None)]).value is None
+
+
+def test_arms_are_compared_chart_by_chart_and_seed_by_seed():
+    rng = np.random.default_rng(0)
+    charts, gains = rng.uniform(0, 100, (3, 200)), [1.0, 2.0, 6.0]
+    over = dict(zip((1, 2, 3), charts))
+    found = paired({seed: over[seed] + gain for seed, gain in zip(over, gains)}, over)
+    half = 4.302653 * np.std(gains, ddof=1) / math.sqrt(3)  # a gain equal on all charts leaves the bootstrap nothing
+    assert np.allclose(found.seeds, gains) and np.allclose((found.value, found.high - found.value), (3, half), atol=1e-5)
+    alone = paired({7: charts.mean(axis=0) + 1.0}, over)
+    assert np.allclose((alone.value, alone.low, alone.high), 1.0)
+
+
+def test_lines_without_their_runs_still_say_what_an_arm_gains_over_another(tmp_path, capsys):
+    file, scores = tmp_path / "study.jsonl", {"start": (0.4, 0.5), "arm": (0.5, 0.7)}
+    for name, turns in scores.items():
+        made_up_run.evaluate(a_run(tmp_path / f"{name}_seed1", 1, name=name), turns, 16, 1)
+    assert findings.main([str(file), *(str(tmp_path / f"{name}_seed1") for name in scores), "--over=start"]) == 0
+    shown = capsys.readouterr().out
+    low_level = {row["arm"]: np.array(row["charts"]["low_level"]) for row in map(json.loads, file.read_text().splitlines())}
+    expected = [f"{gain:+.1f} (" for gain in (low_level["arm"] - low_level["start"]).mean(axis=1)]
+    told = [line.split(" | ") for line in shown[shown.index("| over start |"):].splitlines() if line.startswith("| arm |")]
+    assert len(told) == 1 and [cell.startswith(gain) for cell, gain in zip(told[0][1:3], expected)] == [True, True]
+    assert "| first turn, last turn | text | layout | chart type | colour |" in shown
+
+    assert findings.main([str(file), "--over=none"]) == 2 and "no arm 'none'; choose one of start, arm" in capsys.readouterr().err
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+
+    def shown_with(place, change):
+        changed = [json.loads(json.dumps(row)) for row in rows]
+        change(changed[place])
+        file.write_text("\n".join(map(json.dumps, changed)))
+        return findings.main([str(file), "--over=start"]), "".join(capsys.readouterr())
+
+    assert [shown_with(1, lambda row: row["charts"].update(digest="other"))[0], shown_with(0, lambda row: row.pop("charts"))[0]] == [2, 2]
+    code, shown = shown_with(1, lambda row: row.pop("charts"))
+    assert code == 0 and "Without scores of charts: arm." in shown
 
 
 def test_curves_lay_a_stage_behind_its_start_and_seeds_together(tmp_path):

@@ -2,7 +2,6 @@
 
     group_4         groups of 4: 28 charts of 1 + 4, 140 responses an update
     group_16        groups of 16: 8 charts of 1 + 16, 136 responses
-    branch_1        whole dialogues compete, as `full` of strategies.py
     branch_each     half of the charts branch at turn 1, half at turn 2: 12 charts, 150 responses in the mean
     clipped         two updates on each batch, ratios clipped to 0.8 and 1.28 (DAPO)
     kl              KL to the start, weight 0.01
@@ -10,7 +9,7 @@
     difference      feedback shows where render and target differ: 60 updates of SFT on such dialogues, then RL
     score           SCoRe (configs/tiny/score_stage1.py, score_stage2.py): 8 updates of each, 144 responses
 
-The control is `shared` of strategies.py. The cold start with rare tokens is compared before RL, by its first turn:
+The control is `shared` of strategies.py, and `full` there is the arm whose trajectories compete from turn 1. The cold start with rare tokens is compared before RL, by its first turn:
 
     rare, plain     310 updates with objective.rare 0.5, and without
 
@@ -34,11 +33,11 @@ SHARED = {  # what an arm changes in `shared`; batch.size and rollout.charts are
     "three_turns": {"rollout.turns": 3, "rollout.group": 8, "batch.size": 8, "rollout.charts": 8, "batch.rows": 4, "batch.micro_batches": 4,
             "batch.row_tokens": 1280, "batch.suffixes": 4, "batch.least_images": 32},
 }
-FILES = {"branch_1": "strategies.py:full", "difference_sft": "../beyond/difference_feedback.py:corrections", "difference_rl": "../beyond/difference_feedback.py:rl",
+FILES = {"difference_sft": "../beyond/difference_feedback.py:corrections", "difference_rl": "../beyond/difference_feedback.py:rl",
         "score_1": "../tiny/score_stage1.py", "score_2": "../tiny/score_stage2.py", "rare": "../beyond/rare_tokens.py", "plain": "../tiny/sft.py"}
 CHANGES = {"difference_sft": {"steps": 60}, "difference_rl": {"steps": 16}, "score_1": {"steps": 8, "batch.size": 9, "rollout.charts": 9},
         "score_2": {"steps": 8, "batch.size": 9, "rollout.charts": 9}, "rare": {"steps": 310}, "plain": {"steps": 310}}
-STUDY = {name: name for name in (*SHARED, "branch_1", "rare", "plain")} | {"difference": "difference_sft difference_rl", "score": "score_1 score_2"}
+STUDY = {name: name for name in (*SHARED, "rare", "plain")} | {"difference": "difference_sft difference_rl", "score": "score_1 score_2"}
 
 
 def get_config(variant="kl"):

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from scipy.stats import t as student
 
+from recoder_jax.evaluation.metrics import bootstrap_interval
 from recoder_jax.runs.records import Evaluation, Interval
 
 TITLES = {
@@ -46,6 +47,16 @@ def pooled(seeds: Sequence[Interval], level: float = 0.95) -> Measure:
         return Measure(known[0].value, known[0].low, known[0].high, (known[0].value,))
     half = math.hypot(student.ppf((1 + level) / 2, count - 1) * values.std(ddof=1) / math.sqrt(count), over_charts)
     return Measure(float(values.mean()), float(values.mean() - half), float(values.mean() + half), tuple(values.tolist()))
+
+
+def paired(seeds: Mapping[int, np.ndarray], over: Mapping[int, np.ndarray]) -> Measure:
+    """What an arm has more than another, chart by chart. seeds, over: seed -> scores [N] of the same charts, in points.
+
+    A seed is held against the same seed of the other arm where both have the same seeds, and else against the mean of its seeds. Intervals as in `pooled`,
+    the bootstrap over differences of charts."""
+    mean = np.mean(list(over.values()), axis=0)
+    others = over if over.keys() == seeds.keys() else dict.fromkeys(seeds, mean)
+    return pooled([bootstrap_interval((np.asarray(scores) - others[seed]) / 100) for seed, scores in seeds.items()])
 
 
 def arms_of(runs: Mapping[str, Sequence[Mapping[str, Interval]]]) -> dict[str, dict[str, Measure]]:
