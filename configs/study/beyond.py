@@ -14,7 +14,8 @@ The control is `shared` of strategies.py, and `full` there is the arm whose traj
     rare, plain     310 updates with objective.rare 0.5, and without
 
 Data      charts of chart_world and chart_world_corrections, difficulty 0
-Command   START=tiny DATA=runs/demo/data ARMS="group_4 group_16 kl" launch/study.sh configs/study/beyond.py runs/beyond
+Command   START=tiny DATA=runs/demo/data EVALUATE=configs/tiny/evaluate.py ARMS="group_4 group_16 kl clipped branch_each three_turns difference score" \\
+              launch/study.sh configs/study/beyond.py runs/beyond
           START=random DATA=runs/demo/data ARMS="rare plain" EVALUATE=configs/study/evaluate.py:1 launch/study.sh configs/study/beyond.py runs/beyond
 """
 

@@ -8,7 +8,7 @@
 What no part of a reward sees, training does not hold: docs/rewards.md has what each is blind to.
 
 Data      charts of chart_world, difficulty 0
-Command   START=tiny DATA=runs/demo/data launch/study.sh configs/study/rewards.py runs/rewards
+Command   START=tiny DATA=runs/demo/data EVALUATE=configs/tiny/evaluate.py launch/study.sh configs/study/rewards.py runs/rewards
 """
 
 from pathlib import Path
