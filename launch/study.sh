@@ -3,8 +3,9 @@
 #
 #   launch/study.sh [--dry-run] CONFIG WORKDIR [--config.key=value ...]
 #
-# CONFIG is a file of configs/study, whose STUDY names the arms and the trainings each consists of. A run that was evaluated is passed over, a
-# killed one goes on from its last checkpoint, so the same command is the way to resume. Runs are WORKDIR/ARM_seedN; overrides go to every training.
+# CONFIG is a file of configs/study, whose STUDY names the arms and the trainings each consists of; the name of another arm in the first place stands
+# for its run with the same seed, which is made first. A run that was evaluated is passed over, a killed one goes on from its last checkpoint, so the same
+# command is the way to resume. Runs are WORKDIR/ARM_seedN; overrides go to every training.
 #
 # START: run or policy that every arm starts from, or random for random weights. DATA: directory of its data sets. ARMS: some of the arms, by name (all). SEEDS: (1 2 3).
 # EVALUATE: config of the evaluation (configs/study/evaluate.py). RETRIES, PAUSE: as in local.sh.
@@ -16,7 +17,7 @@ begin "$@"
 [ -n "${START:-}" ] || fail "START is not set; name the run that every arm starts from, or random"
 [ -n "${DATA:-}" ] || fail "DATA is not set; name the directory of the data sets"
 [[ "${SEEDS:=1 2 3}" =~ ^[0-9]+(\ [0-9]+)*$ ]] || fail "SEEDS is '$SEEDS'; give whole numbers with blanks between"
-declare -A trainings
+declare -A trainings=()
 while IFS='=' read -r arm parts; do
     trainings[$arm]=$parts
 done < <(python -c 'import runpy, sys; [print(f"{name}={parts}") for name, parts in runpy.run_path(sys.argv[1]).get("STUDY", {}).items()]' "$config")
@@ -37,13 +38,23 @@ go() { # command
     fi
 }
 
+ended=" " # runs that this call has seen to
 run_arm() { # arm, seed: its trainings one after the other, each from the one before, and the evaluation of the last
-    local run=$workdir/$1_seed$2 from=$START place part number=0 parts
+    local run=$workdir/$1_seed$2 from=$START number=0 place part parts
     [ "$START" != random ] || from=""
-    read -ra parts <<<"${trainings[$1]}"
+    if [[ $ended == *" $run "* ]]; then
+        return
+    fi
+    ended+="$run "
     if [ -e "$run/evaluation.json" ]; then
         echo "== $1, seed $2: evaluated already"
         return
+    fi
+    read -ra parts <<<"${trainings[$1]}"
+    if [ "${parts[0]}" != "$1" ] && [ -n "${trainings[${parts[0]}]:-}" ]; then
+        run_arm "${parts[0]}" "$2"
+        from=$workdir/${parts[0]}_seed$2
+        parts=("${parts[@]:1}")
     fi
     echo "== $1, seed $2"
     for part in "${parts[@]}"; do

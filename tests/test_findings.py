@@ -123,14 +123,23 @@ def test_arms_of_a_study_have_one_budget():
 
 @pytest.mark.parametrize("file", sorted(str(path) for path in Path("configs/study").glob("*.py") if "STUDY" in path.read_text()))
 def test_every_arm_of_a_study_is_a_config_of_its_own_near_the_budget(file):
-    parts = {arm: [load(f"{file}:{part}") for part in parts.split()] for arm, parts in runpy.run_path(file)["STUDY"].items()}
+    trainings = runpy.run_path(file)["STUDY"]
+    parts = {arm: [load(f"{file}:{part}") for part in expanded(trainings, arm)] for arm in trainings}
     told = {arm: [{key: value for key, value in leaves(part).items() if key not in ("name", "seed")} for part in own] for arm, own in parts.items()}
     assert len({repr(own) for own in told.values()}) == len(parts)
     rl = {arm: sum(part.steps * responses(part) for part in own if part.kind == "rl") for arm, own in parts.items()}
     spent = [each for each in rl.values() if each]
     assert max(spent) < 1.15 * min(spent)
-    steps = {sum(part.steps for part in own) for arm, own in parts.items() if not rl[arm]}
+    cold = {arm for arm in trainings if not rl[arm]}
+    starts = {trainings[arm].split()[0] for arm in cold if trainings[arm] != arm}
+    steps = {sum(part.steps for part in parts[arm]) for arm in cold - starts}
     assert len(steps) <= 1
+
+
+def expanded(trainings, arm):
+    """The trainings an arm consists of, those of the arm it goes on from before its own."""
+    first, *own = trainings[arm].split()
+    return (expanded(trainings, first) if first in trainings and first != arm else [first]) + own
 
 
 def responses(config):
@@ -153,6 +162,10 @@ def test_the_launcher_runs_what_has_no_result(tmp_path):
     assert done.returncode == 0 and lines[0] == "== full, seed 2: evaluated already"
     part = f"{tmp_path}/shared_then_full_seed2"
     assert [f"--workdir={part}_part1" in lines[2], f"--config.init={part}_part1" in lines[3], "evaluate" in lines[4]] == [True] * 3 and len(lines) == 5
+    behind = study("--dry-run", "configs/study/vincicoder.py", str(tmp_path), START="random", DATA="data", ARMS="plain refined", SEEDS="2").stdout.splitlines()
+    assert [line.split(",")[0] for line in behind if line[0] == "="] == [f"== {arm}" for arm in ("start", "plain_sft", "plain", "refined_sft", "refined")]
+    assert [line.rsplit("=", 1)[1].removeprefix(f"{tmp_path}/") for line in behind if ".train" in line] == [
+            "", "start_seed2", "plain_sft_seed2", "start_seed2", "refined_sft_seed2"]
     fresh = study("--dry-run", STUDY, str(tmp_path), START="random", DATA="data", ARMS="full", SEEDS="1")
     assert fresh.stdout.splitlines()[1].endswith("--config.init=")
     for variables, words in (({"ARMS": "none"}, "no arm 'none'"), ({"SEEDS": "one"}, "SEEDS is 'one'"), ({"START": ""}, "START is not set")):
