@@ -40,7 +40,7 @@ from recoder_jax.learning.checkpoint import run_of, step_of
 from recoder_jax.rewards.judgement import FailureKind
 from recoder_jax.rollout.play import Plan
 from recoder_jax.runs.directory import RunDirectory
-from recoder_jax.subjects import check_elements, foreign_config, policy_config, policy_mark, server_options
+from recoder_jax.subjects import check_elements, foreign_config, policy_config, server_options
 
 JOURNAL, SAMPLES = 'dialogues.jsonl', 12
 BLOCK = 256  # charts whose dialogues are held at once
@@ -90,7 +90,7 @@ def subject_of(config: ConfigDict, options: argparse.Namespace) -> tuple[str, st
         return mark_of(server_options(config, options.server, options.model), rules_of(config, options)), options.model
     if factory.is_of_run(options.policy):
         config = factory.config_of_run(options.policy, config)
-    said = [policy_mark(options.policy), config.seed, config.evaluation.temperature, config.rollout.to_dict(), config.evaluation.max_pixels]
+    said = [factory.policy_mark(options.policy), config.seed, config.evaluation.temperature, config.rollout.to_dict(), config.evaluation.max_pixels]
     said += [1] if turns_of(options) == 1 else []
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16], Path(options.policy).name
 

@@ -43,7 +43,7 @@ def add_policy(config: ml_collections.ConfigDict) -> None:
     config.model.dtype = "float32"  # of activations
     config.model.param_dtype = "float32"  # of parameters and optimizer moments
     config.model.remat = "none"  # what the backward pass computes again: none; blocks, all but their inputs; attention, all but inputs and splash's output
-    config.model.attention = "auto"  # xla, splash on TPUs, cudnn on NVIDIA GPUs; auto: by platform
+    config.model.attention = "auto"  # xla, splash on TPUs, cudnn on NVIDIA GPUs in bfloat16; auto: by platform and dtype
     config.model.unroll = 1  # blocks an iteration of the layer loop runs when training; more compile longer and run faster on CPUs
     config.tokenizer = "tiny"  # 'tiny', 'tiny_svg' or a directory with a Qwen2.5-VL tokenizer.json
 
@@ -105,6 +105,7 @@ def add_rollout(config: ml_collections.ConfigDict) -> None:
     config.rollout.charts = 16  # charts played side by side; others wait for a place
     config.rollout.lanes = 8  # prompts or feedbacks read in one call; both are rounded up to a multiple of the mesh's data * fsdp
     config.rollout.chunk = 16  # tokens decoded between two looks at who has ended and who can go on
+    config.rollout.cache_dtype = "model"  # of keys and values while dialogues are played: model, that of activations, or int8, a byte and a scale a head
     config.rollout.refills = 0  # DAPO: groups whose rewards are all equal are left out and charts that follow played for them, at most so many times
     config.rollout.offload = False  # the optimizer's moments lie in the host's memory while dialogues are sampled
     config.rollout.stop_at_fence = False  # cut a response where its block is closed, in evaluation too

@@ -46,7 +46,7 @@ from recoder_jax.rollout.play import Place, Plan
 from recoder_jax.rollout.trajectory import Group
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.runs.mirror import Mirror
-from recoder_jax.subjects import Subject, charts_of, check_elements, evaluation_directory, foreign_config, meet, policy_config, policy_mark, server_options
+from recoder_jax.subjects import Subject, charts_of, check_elements, evaluation_directory, foreign_config, meet, policy_config, server_options
 
 JOURNAL = "dialogues.jsonl"
 JUDGEMENTS = "judgements"  # in the run, where the config names no cache
@@ -76,7 +76,7 @@ def evaluate_run(config: ConfigDict, workdir: str) -> None:
     """The newest checkpoint of a run, or that of RUN@STEP or RUN@best."""
     config = factory.config_of_run(workdir, config)
     step, directory = step_of(workdir), run_of(workdir)
-    subject = Subject(config.name, f"{directory.resolve().name}@{step}", f"{fingerprint(config)}-{policy_mark(workdir)}", RunDirectory(directory))
+    subject = Subject(config.name, f"{directory.resolve().name}@{step}", f"{fingerprint(config)}-{factory.policy_mark(workdir)}", RunDirectory(directory))
     if not stands(subject):
         play_policy(config, subject, f"{directory}@{step}")
 
@@ -86,7 +86,7 @@ def evaluate_directory(config: ConfigDict, options: argparse.Namespace) -> None:
     if not factory.is_foreign(options.policy):
         raise FileNotFoundError(f"{options.policy!r} holds neither a policy nor *.safetensors; give what `convert import` wrote or a Hugging Face directory")
     label, config = Path(options.policy).resolve().name, policy_config(config, options.policy)
-    subject = Subject(options.name or label, label, f"{fingerprint(config)}-{policy_mark(options.policy)}", evaluation_directory(options.workdir))
+    subject = Subject(options.name or label, label, f"{fingerprint(config)}-{factory.policy_mark(options.policy)}", evaluation_directory(options.workdir))
     if not stands(subject):
         subject.run.write_config(config.to_dict())
         play_policy(config, subject, options.policy)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from recoder_jax.dialogue.encoder import Encoder, load_tokenizer
 from recoder_jax.dialogue.images import ImageProcessor
 from recoder_jax.dialogue.turns import prompts_of
 from recoder_jax.languages.language import find
-from recoder_jax.learning.checkpoint import restore_params, run_of
+from recoder_jax.learning.checkpoint import restore_params, run_of, step_of
 from recoder_jax.models import observers
 from recoder_jax.models.huggingface import import_policy, read_config
 from recoder_jax.models.observers import Observer
@@ -154,7 +155,7 @@ def config_of_run(run: str | Path, config: ml_collections.ConfigDict) -> ml_coll
         saved = json.loads(file.read_text())
         merged = config.copy_and_resolve_references().unlock()
         merged.name, merged.tokenizer = saved["name"], saved["tokenizer"]
-        merged.model.update(saved["model"])
+        merged.model.update({key: value for key, value in saved["model"].items() if key != "attention"})  # that is this machine's
         merged.image.update(saved["image"])
         kept = ("response_tokens", "feedback_tokens", "stop_at_fence", "difference")
         merged.rollout.update({key: saved["rollout"][key] for key in kept if key in saved["rollout"]})
@@ -166,6 +167,15 @@ def config_of_run(run: str | Path, config: ml_collections.ConfigDict) -> ml_coll
 def is_of_run(path: str | Path) -> bool:
     """Whether `path` says how its policy was trained: a run, or a policy exported from one, rather than weights of others."""
     return not is_foreign(path) or settings_of(path).is_file()
+
+
+def policy_mark(path: str) -> str:
+    """Changes with the policy: config and step of a run; names, sizes and dates of the files of another directory."""
+    if is_foreign(path):
+        path = shipped(path)
+        files = sorted((str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns) for file in Path(path).rglob("*") if file.is_file())
+        return hashlib.sha256(repr(files).encode()).hexdigest()[:12]
+    return f"{hashlib.sha256(Path(run_of(path), 'config.json').read_bytes()).hexdigest()[:8]}-{step_of(path)}"
 
 
 def language_of_run(run: str | Path) -> str:
@@ -188,6 +198,7 @@ def trained_policy(path: str | Path, config: ml_collections.ConfigDict, mesh: ja
         raise FileNotFoundError(f"{str(path)!r} holds weights but no tokenizer.json; put the tokenizer's files beside them")
     processor = ImageProcessor(min_pixels=config.image.min_pixels, max_pixels=config.image.max_pixels)
     encoder = Encoder(load_tokenizer(own if own.is_dir() else config.tokenizer), processor)
+    sizes = sizes.replace(attention=config.model.attention)
     return Policy(nnx.graphdef(abstract_model(sizes)), sizes, encoder), params
 
 
@@ -238,7 +249,7 @@ def policy_judge_of(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) 
     policy, params = trained_policy(judge.policy, own, mesh)
     sampler = sampler_of(policy, mesh)
     options = PolicyJudgeOptions(
-        judge.policy, batch=judge.batch, attempts=judge.attempts, reply_tokens=judge.reply_tokens, max_pixels=judge.max_pixels, cache=judge.cache,
+        f"{judge.policy}, {policy_mark(judge.policy)}, {dict(own.image)}", batch=judge.batch, attempts=judge.attempts, reply_tokens=judge.reply_tokens, max_pixels=judge.max_pixels, cache=judge.cache,
     )
     return PolicyJudge(sampler, sampler.load(params), policy.encoder, options)
 
@@ -285,7 +296,7 @@ def sampler_of(policy: Policy, mesh: jax.sharding.Mesh, windows: int = Buckets.w
 
 def slots_of(config: ml_collections.ConfigDict) -> Slots:
     """How a training rollout lies on the devices."""
-    return Slots(places=config.rollout.charts, lanes=config.rollout.lanes, chunk=config.rollout.chunk)
+    return Slots(places=config.rollout.charts, lanes=config.rollout.lanes, chunk=config.rollout.chunk, int8=config.rollout.cache_dtype == "int8")
 
 
 def player_of(

@@ -159,7 +159,8 @@ def memory_error(error: Exception) -> ValueError | None:
 
 def room_of(options: argparse.Namespace, config: ml_collections.ConfigDict, sampler: Sampler) -> Room:
     return room_for(
-        options.places, options.rows, 1, 0, options.context, config.rollout.response_tokens, 0, options.lanes, options.chunk, sampler.buckets, penalised=True
+        options.places, options.rows, 1, 0, options.context, config.rollout.response_tokens, 0, options.lanes, options.chunk, sampler.buckets, penalised=True,
+        int8=options.cache_dtype == "int8",
     )
 
 
@@ -186,6 +187,7 @@ def options_parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", type=int, default=4, help="most answers of a request, its n (default 4)")
     parser.add_argument("--lanes", type=int, default=1, help="prompts read in one call (default 1)")
     parser.add_argument("--chunk", type=int, default=16, help="tokens decoded between two looks at who comes and goes (default 16)")
+    parser.add_argument("--cache-dtype", choices=("model", "int8"), default="model", help="of keys and values: that of activations, or int8 (default model)")
     parser.add_argument("--context", type=int, default=4096, help="most tokens of a prompt, images included (default 4096)")
     parser.add_argument("--images", type=int, default=16, help="most images of a prompt (default 16)")
     parser.add_argument("--max-tokens", type=int, default=0, help=f"of an answer (default: 4096; the run's, at least {LEAST_TOKENS})")

@@ -1,7 +1,6 @@
 """What the doors that play charts outside of training have in common: a policy, a server or golden programs, and the charts they are shown."""
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.data.sources import open_charts
 from recoder_jax.evaluation.asking import ServerOptions
 from recoder_jax.languages.language import find
-from recoder_jax.learning.checkpoint import run_of, step_of
 from recoder_jax.runs.directory import RunDirectory
 from recoder_jax.validation import validate_language
 
@@ -27,15 +25,6 @@ class Subject:
     label: str
     mark: str
     run: RunDirectory
-
-
-def policy_mark(path: str) -> str:
-    """Changes with the policy: config and step of a run; names, sizes and dates of the files of another directory."""
-    if factory.is_foreign(path):
-        path = factory.shipped(path)
-        files = sorted((str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns) for file in Path(path).rglob("*") if file.is_file())
-        return hashlib.sha256(repr(files).encode()).hexdigest()[:12]
-    return f"{hashlib.sha256(Path(run_of(path), 'config.json').read_bytes()).hexdigest()[:8]}-{step_of(path)}"
 
 
 def policy_config(config: ConfigDict, path: str) -> ConfigDict:

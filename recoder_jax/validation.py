@@ -49,6 +49,7 @@ CHOICES = {
     "data.keep": ("all", "flat"),
     "evaluation.question": ("benchmark", "rating", "grade", "none"),
     "rollout.branching": ("one", "each"),
+    "rollout.cache_dtype": ("model", "int8"),
     "reward.textual_order": ("kept", "free"),
     "reward.on_missing": ("renormalise", "drop_group", "zero"),
     "visual.model": ("dinov2-small", "dinov2-base", "dinov2-large", "resnet18"),
@@ -95,6 +96,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
     check(not wrong, f"log.wandb is {config.log.wandb!r} but the name of a project has no {' or '.join(wrong)}; give its name alone")
     every, stay = config.checkpoint.every, config.checkpoint.keep_every
     check(stay % every == 0, f"checkpoint.keep_every is {stay}, not a multiple of checkpoint.every = {every}, when checkpoints are written; change one")
+    check(config.model.attention != "cudnn" or config.model.dtype == "bfloat16",
+          f"model.attention is 'cudnn', which computes in bfloat16, and model.dtype is {config.model.dtype!r}; set model.attention to 'auto' or model.dtype to 'bfloat16'")
     find(config.data.language)
     check(config.evaluation.max_pixels >= 28 * 28, f"evaluation.max_pixels is {config.evaluation.max_pixels}; give at least {28 * 28}, one token")
     check("://" in config.mirror or not config.mirror, f"mirror is {config.mirror!r}; give an address such as gs://bucket/runs, or '' for no copy")

@@ -20,10 +20,10 @@ def main(topology: str, tensor: int, sequence: int) -> None:
         return jax.ShapeDtypeStruct(shape, dtype, sharding=placement(shape, axes, mesh))
 
     def packed(q, k, v, segment, prefix):
-        return packed_attention(segment, prefix, "auto")(q, k, v).astype(jnp.float32).sum()
+        return packed_attention(segment, prefix, "auto", q.dtype.name)(q, k, v).astype(jnp.float32).sum()
 
     def slots(q, k, v, valid):
-        return image_attention(valid, "auto")(q, k, v).astype(jnp.float32).sum()
+        return image_attention(valid, "auto", q.dtype.name)(q, k, v).astype(jnp.float32).sum()
 
     rows, size = ("batch", "sequence"), (4, 2048)
     ids = like(size, rows, jnp.int32)

@@ -17,7 +17,8 @@ from recoder_jax.models.qwen2_5_vl import attention_splash as splash
 from recoder_jax.models.qwen2_5_vl import attention_tiles as tiles
 from recoder_jax.models.qwen2_5_vl import attention_xla as xla
 from recoder_jax.models.qwen2_5_vl import attention
-from recoder_jax.models.qwen2_5_vl.attention import Past, appended_attention, chosen, image_attention, packed_attention, window_attention
+from recoder_jax.models.qwen2_5_vl.attention import Past, appended_attention, chosen, image_attention, packed_attention, to_int8, window_attention
+from recoder_jax.models.qwen2_5_vl.config import preset
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -70,7 +71,7 @@ def value_and_gradients(backend, segment, prefix, q, k, v, cotangent):
     real = jnp.asarray(segment > 0)[..., None, None, None]
 
     def scalar(q, k, v):
-        out = jnp.where(real, packed_attention(segment, prefix, backend)(q, k, v), 0.0)
+        out = jnp.where(real, packed_attention(segment, prefix, backend, q.dtype.name)(q, k, v), 0.0)
         return jnp.sum(out * cotangent), out
 
     (_, out), gradients = jax.jit(jax.value_and_grad(scalar, argnums=(0, 1, 2), has_aux=True))(q, k, v)
@@ -175,7 +176,7 @@ def test_slots_of_an_image_attend_to_its_valid_slots(backend, monkeypatch):
         seen = valid[:, None, None]
         return jnp.einsum('inst,itnh->isnh', jax.nn.softmax(jnp.where(seen, scores, -jnp.inf), where=seen), v)
 
-    ours = jax.jit(jax.value_and_grad(scalar(image_attention(jnp.asarray(valid), backend)), argnums=(0, 1, 2)))(q, k, v)
+    ours = jax.jit(jax.value_and_grad(scalar(image_attention(jnp.asarray(valid), backend, 'float32')), argnums=(0, 1, 2)))(q, k, v)
     theirs = jax.value_and_grad(scalar(dense), argnums=(0, 1, 2))(q, k, v)
     for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         assert np.isfinite(one).all()
@@ -208,8 +209,34 @@ def test_appended_tokens_in_blocks_see_what_they_see_at_once(monkeypatch):
     np.testing.assert_allclose(at_once, in_blocks, atol=1e-6)
 
 
-def test_the_backend_follows_the_platform_and_can_be_named():
-    assert chosen('auto') == 'xla' and chosen('splash') == 'splash'
+@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
+def test_keys_and_values_in_a_byte_are_within_half_a_step_and_attended_to_as_what_they_stand_for(dtype):
+    """A token and head whose keys are all zero, and one that is a thousand times as long as the others, among them."""
+    rng = np.random.default_rng(1)
+    normal = lambda *shape: jnp.asarray(rng.normal(size=shape), dtype)
+    taken = lambda *shape: jnp.asarray(rng.random(shape) < 0.7)
+    held = [normal(2, 2, 6, 8).at[0, 0, 0].set(0).at[0, 0, 1].multiply(1000), normal(2, 2, 6, 8), *(normal(2, 3, 2, 5, 8) for _ in range(4))]
+    stored = [to_int8(a) for a in held]
+    stands_for = [one.values.astype(jnp.float32) * one.scale[..., None] for one in stored]
+    for a, one, other in zip(held, stored, stands_for, strict=True):
+        assert one.values.dtype == jnp.int8 and one.shape == a.shape and one.scale.shape == a.shape[:-1]
+        assert bool((jnp.abs(other - a.astype(jnp.float32)) <= 0.501 * one.scale[..., None]).all())
+    assert not stands_for[0][0, 0, 0].any()
+    q, k, v = normal(2, 3, 1, 2, 3, 8), normal(2, 3, 2, 1, 8), normal(2, 3, 2, 1, 8)
+    masks = taken(2, 6), taken(2, 3, 5), taken(2, 3, 5)
+    past = lambda parts: Past(parts[0], parts[1], masks[0], parts[2], parts[3], masks[1], parts[4], parts[5], masks[2])
+    ours, expected = (appended_attention(q, k, v, past(parts), jnp.ones((2, 3, 1), bool)) for parts in (stored, stands_for))
+    np.testing.assert_allclose(ours.astype(jnp.float32), expected.astype(jnp.float32), atol=1e-5 if dtype == jnp.float32 else 0.03)
+
+
+def test_the_backend_follows_the_platform_and_the_dtype_and_can_be_named(monkeypatch):
+    """cuDNN refuses float32, which all tiny policies are of."""
+    assert chosen('auto', 'float32') == 'xla' and chosen('splash', 'float32') == 'splash'
+    for platform, expected in (('gpu', ('xla', 'cudnn')), ('tpu', ('splash', 'splash'))):
+        monkeypatch.setattr(jax, 'default_backend', lambda platform=platform: platform)
+        assert tuple(chosen('auto', dtype) for dtype in ('float32', 'bfloat16')) == expected
+    with pytest.raises(ValueError, match="attention 'cudnn' computes in bfloat16 alone"):
+        preset('tiny').replace(attention='cudnn', dtype='float32')
 
 
 @pytest.mark.skipif(importlib.util.find_spec('libtpu') is None, reason="libtpu is not installed: pip install -e '.[tpu]'")
@@ -235,7 +262,7 @@ def test_what_cudnn_is_asked_is_the_rule(monkeypatch):
         np.testing.assert_allclose(one, other, atol=5e-5)
     valid = jnp.asarray(np.random.default_rng(0).random((2, 256)) < 0.6)
     image = [jnp.asarray(a) for a in np.random.default_rng(1).normal(size=(3, 2, 256, 2, 20)).astype(np.float32)]
-    np.testing.assert_allclose(image_attention(valid, 'cudnn')(*image), image_attention(valid, 'xla')(*image), atol=2e-5)
+    np.testing.assert_allclose(image_attention(valid, 'cudnn', 'float32')(*image), image_attention(valid, 'xla', 'float32')(*image), atol=2e-5)
 
 
 @pytest.mark.skipif(jax.default_backend() != 'gpu', reason='cudnn needs an NVIDIA GPU, and this machine has none')

@@ -72,6 +72,8 @@ def test_arms_are_compared_chart_by_chart_and_seed_by_seed():
     assert np.allclose(found.seeds, gains) and np.allclose((found.value, found.high - found.value), (3, half), atol=1e-5)
     alone = paired({7: charts.mean(axis=0) + 1.0}, over)
     assert np.allclose((alone.value, alone.low, alone.high), 1.0)
+    some = paired({seed: over[seed] + 2.0 for seed in list(over)[:2]} | {9: charts[0] + 50.0}, over)  # seed 9 has no partner
+    assert np.allclose(some.seeds, (2.0, 2.0)) and np.allclose((some.value, some.low, some.high), 2.0)
 
 
 def test_lines_without_their_runs_still_say_what_an_arm_gains_over_another(tmp_path, capsys):

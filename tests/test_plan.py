@@ -138,13 +138,15 @@ def test_an_update_is_planned_for_a_tpu_that_is_not_there(capsys):
 
 
 @needs_libtpu
-@pytest.mark.parametrize("branch_turn", [1, 2])
-def test_a_rollout_is_planned_for_a_tpu_that_is_not_there(capsys, branch_turn):
-    small = ["--config.rollout.charts=8", "--config.rollout.lanes=4", "--config.model.dtype=bfloat16", f"--config.rollout.branch_turn={branch_turn}"]
-    arguments = ["--config=configs/tiny/stage1_shared_first_turn.py", *RL, *small, "--config.mesh.fsdp=4", "--config.batch.rows=4"]
+@pytest.mark.parametrize(("turns", "branch_turn", "cache"), [(2, 1, "model"), (2, 2, "model"), (3, 2, "int8")])
+def test_a_rollout_is_planned_for_a_tpu_that_is_not_there(capsys, turns, branch_turn, cache):
+    small = ["--config.rollout.charts=8", "--config.rollout.lanes=4", "--config.model.dtype=bfloat16", f"--config.rollout.cache_dtype={cache}"]
+    tree = [f"--config.rollout.turns={turns}", f"--config.rollout.branch_turn={branch_turn}", "--config.batch.row_tokens=2048"]
+    arguments = ["--config=configs/tiny/stage1_shared_first_turn.py", *RL, *small, *tree, "--config.mesh.fsdp=4", "--config.batch.rows=4"]
     assert plan.main([*arguments, "--topology=v5e:2x2", "--only=sample", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert said["fits"] and "decode" in [step["name"] for step in said["steps"]]
+    names = [step["name"] for step in said["steps"]]
+    assert said["fits"] and "decode" in names and ("read shared feedback" in names) == (branch_turn == 2) and ("read feedback" in names) == (turns > branch_turn)
 
 
 @pytest.mark.parametrize(
@@ -203,6 +205,35 @@ def test_collectives_inside_a_loop_count_as_often_as_it_runs():
     assert moved.collectives == {"all-gather": 28 * whole * 3 / 4, "reduce-scatter": 28 * whole * 3 / 4, "all-reduce": 28 * (whole / 4)}
     assert moved.open_loops == 0
     assert hlo.traffic(PROGRAM.replace("constant(28)", "parameter(1)")).open_loops == 1
+
+
+def test_what_a_fusion_only_slices_counts_by_the_slice():
+    """Also behind a copy inside the fusion that shares the memory of its operand: the TPU compiler gives the same bytes another tiling so."""
+    shares = "output_to_operand_aliasing={{}: (0, {})}, "
+    program = f"""HloModule step
+
+%tiled (whole: s8[28,64,128]) -> s8[28,64,128] {{
+  %whole = s8[28,64,128]{{2,1,0:T(32,128)(4,1)}} parameter(0)
+  ROOT %copy = s8[28,64,128]{{2,1,0:T(8,128)(4,1)}} copy(%whole)
+}}
+
+%sliced (cache: s8[28,64,128], layer: s32[]) -> s8[1,64,128] {{
+  %cache = s8[28,64,128]{{2,1,0:T(32,128)(4,1)}} parameter(0)
+  %layer = s32[] parameter(1)
+  %zero = s32[] constant(0)
+  %same = s8[28,64,128]{{2,1,0:T(8,128)(4,1)}} fusion(%cache), kind=kLoop, {shares}calls=%tiled
+  ROOT %slice = s8[1,64,128]{{2,1,0:T(8,128)(4,1)}} dynamic-slice(%same, %layer, %zero, %zero), dynamic_slice_sizes={{1,64,128}}
+}}
+
+ENTRY %main (x: s8[28,64,128], n: s32[]) -> s8[1,64,128] {{
+  %x = s8[28,64,128]{{2,1,0:T(32,128)(4,1)}} parameter(0)
+  %n = s32[] parameter(1)
+  ROOT %one = s8[1,64,128]{{2,1,0:T(8,128)(4,1)}} fusion(%x, %n), kind=kLoop, calls=%sliced
+}}
+"""
+    read_and_written = 2 * 64 * 128 + 4
+    assert hlo.traffic(program).memory == read_and_written
+    assert hlo.traffic(program.replace(shares, "")).memory == read_and_written + 27 * 64 * 128
 
 
 def test_the_figure_of_a_program_that_the_compiler_refuses():

@@ -84,6 +84,16 @@ def test_the_junk_of_a_tiny_policy_is_missing_and_never_a_silent_zero(policy, sa
     assert judge.judge(TARGET, TARGET) == judge.judge(TARGET, TARGET)      # the same question, the same junk
 
 
+def test_a_question_gets_its_reply_in_whatever_order_questions_come(policy, sampler):
+    """The second attempt is sampled; questions arrive as programs end, and rewards must not depend on that."""
+    replies = []
+    for order in ((1, 2, 3), (3, 1, 2)):
+        judge, _ = judge_of(policy, sampler)
+        pending = {n: judge.submit(image_of(0), image_of(n)) for n in order}
+        replies.append({n: pending[n].result().failure for n in (1, 2, 3)})
+    assert replies[0] == replies[1] and len(set(replies[0].values())) > 1
+
+
 def test_what_has_nothing_drawn_scores_zero_without_a_question(policy, sampler):
     judge, encoder = judge_of(policy, sampler, FULL)
     empty = np.zeros((0, 5, 3), np.uint8)
@@ -101,6 +111,14 @@ def test_equal_questions_are_asked_once_and_kept(policy, sampler, tmp_path):
     kept = again.judge(image_of(0), image_of(1))
     assert kept.score == 0.5 and kept.cached and other.asked == 0 and again.judge(image_of(0), image_of(1), fresh=True).score == 1.0
     assert judge_of(policy, sampler, FULL, cache=str(tmp_path), reply_tokens=9)[0].judge(image_of(0), image_of(1)).score == 1.0
+
+
+def test_a_policy_that_changed_in_its_directory_is_another_judge(policy, tmp_path):
+    save_policy(tmp_path / "judge", policy.config, policy.params)
+    before = factory.policy_mark(str(tmp_path / "judge"))
+    weights = max((file for file in (tmp_path / "judge").rglob("*") if file.is_file()), key=lambda file: file.stat().st_size)
+    weights.write_bytes(weights.read_bytes())  # of another date
+    assert factory.policy_mark(str(tmp_path / "judge")) != before
 
 
 def test_another_form_is_asked_here_too_and_kept_apart(policy, sampler, tmp_path):

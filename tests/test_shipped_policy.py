@@ -14,7 +14,7 @@ from recoder_jax.configuration import defaults
 from recoder_jax.convert import main as convert
 from recoder_jax.data.chart_world import ChartWorld
 from recoder_jax.dialogue.images import encode_png
-from recoder_jax.subjects import policy_config, policy_mark
+from recoder_jax.subjects import policy_config
 
 
 def test_it_draws_a_chart_it_never_saw_by_its_name(tmp_path):
@@ -42,7 +42,7 @@ def test_training_starts_from_its_weights():
 def test_it_brings_the_bounds_it_was_trained_with():
     config = policy_config(defaults(), "tiny")
     assert (config.name, config.image.max_pixels, config.rollout.response_tokens) == ("SFT + corrections, longer", 224 * 224, 72)
-    assert factory.language_of_run("tiny") == "python" and len(policy_mark("tiny")) == 12
+    assert factory.language_of_run("tiny") == "python" and len(factory.policy_mark("tiny")) == 12
 
 
 def test_a_directory_of_the_user_goes_before_its_name(tmp_path, monkeypatch):

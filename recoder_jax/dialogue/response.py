@@ -62,6 +62,11 @@ def block_is_closed(text: str, language: Language = PYTHON) -> bool:
     return any(block.closed and block.language in language.fences for block in _blocks(_split_think(text)[1]))
 
 
+def thoughts_are_open(text: str) -> bool:
+    """Whether a text that is still being written is in its thoughts, where a block is none yet."""
+    return OPEN_TAG in text and CLOSE_TAG not in text
+
+
 def write_response(think: str, program: str, language: Language = PYTHON) -> str:
     """The canonical text of a response; `parse_response` gives back both parts, without surrounding white space of `think` and
     without surrounding line breaks of `program`.

@@ -52,11 +52,12 @@ def pooled(seeds: Sequence[Interval], level: float = 0.95) -> Measure:
 def paired(seeds: Mapping[int, np.ndarray], over: Mapping[int, np.ndarray]) -> Measure:
     """What an arm has more than another, chart by chart. seeds, over: seed -> scores [N] of the same charts, in points.
 
-    A seed is held against the same seed of the other arm where both have the same seeds, and else against the mean of its seeds. Intervals as in `pooled`,
-    the bootstrap over differences of charts."""
+    Seeds that both have are held against each other, and the others left out; with fewer than two of them each seed is held against the mean of
+    the other arm's. Intervals as in `pooled`, the bootstrap over differences of charts."""
+    common = [seed for seed in seeds if seed in over]
     mean = np.mean(list(over.values()), axis=0)
-    others = over if over.keys() == seeds.keys() else dict.fromkeys(seeds, mean)
-    return pooled([bootstrap_interval((np.asarray(scores) - others[seed]) / 100) for seed, scores in seeds.items()])
+    others = {seed: over[seed] for seed in common} if len(common) > 1 else dict.fromkeys(seeds, mean)
+    return pooled([bootstrap_interval((np.asarray(seeds[seed]) - other) / 100) for seed, other in others.items()])
 
 
 def arms_of(runs: Mapping[str, Sequence[Mapping[str, Interval]]]) -> dict[str, dict[str, Measure]]:

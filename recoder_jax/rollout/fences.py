@@ -3,7 +3,7 @@
 import numpy as np
 
 from recoder_jax.dialogue.encoder import Encoder
-from recoder_jax.dialogue.response import FENCE, block_is_closed
+from recoder_jax.dialogue.response import FENCE, block_is_closed, thoughts_are_open
 from recoder_jax.languages.language import Language
 from recoder_jax.sampling.engine import Engine, Said
 from recoder_jax.sampling.places import Request
@@ -34,6 +34,9 @@ class Fences:
         begin = self._seen.get((request, row), 0)
         self._seen[request, row] = len(tokens)
         for count in range(begin + 1, len(tokens) + 1):
-            if FENCE[0] in self._encoder.decode(tokens[count - 1 : count]) and block_is_closed(self._encoder.decode(tokens[:count]), self._language):
+            if FENCE[0] not in self._encoder.decode(tokens[count - 1 : count]):
+                continue
+            text = self._encoder.decode(tokens[:count])
+            if block_is_closed(text, self._language) and not thoughts_are_open(text):
                 return count
         return None

@@ -86,11 +86,12 @@ class Plan:
 @dataclasses.dataclass(frozen=True)
 class Slots:
     """How a rollout lies on the devices. places: charts side by side. lanes: prompts or feedbacks read in one call. chunk: tokens decoded
-    between two looks at who ended."""
+    between two looks at who ended. int8: whether keys and values are held in a byte each."""
 
     places: int = 16
     lanes: int = 8
     chunk: int = 16
+    int8: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,6 +212,7 @@ def room_of(sampler: Sampler, slots: Slots, plan: Plan, prompt: int, charts: int
         room_for(
             places, plan.group, plan.turns, branch_turn - 1, prompt, plan.response_tokens, plan.feedback_tokens,
             even(min(slots.lanes, places * plan.group)), slots.chunk, sampler.buckets, penalised=controls.penalty != 1,
+            int8=slots.int8,
         )
         for branch_turn in plan.branch_turns
     )  # fmt: skip

@@ -32,7 +32,7 @@ CHUNK = 32  # tokens decoded between two looks at who has ended
 
 @dataclass(frozen=True)
 class PolicyJudgeOptions:
-    """name: of the policy, part of the key of kept judgements. batch: questions decoded side by side. attempts: how often a question is
+    """name: says which policy it is and how it sees, part of the key of kept judgements. batch: questions decoded side by side. attempts: how often a question is
     asked whose reply holds no points, the first time greedily. reply_tokens: cap of a reply. max_pixels: larger images are scaled
     down. cache: directory of judgements; '' keeps none."""
 
@@ -151,7 +151,7 @@ class PolicyJudge:
         prompts = [self._encoder.prompt([Message('user', (question.text, *question.images))]) for question in questions]
         for attempt in range(self._options.attempts):
             asked = [number for number, judgement in enumerate(found) if judgement is None]
-            for number, said in self._replies([(number, prompts[number]) for number in asked], attempt):
+            for number, said in self._replies(questions, [(number, prompts[number]) for number in asked], attempt):
                 last[number], form = self._encoder.decode(said.tokens), questions[number].form
                 points = form.read(last[number])
                 if points is not None:
@@ -161,17 +161,20 @@ class PolicyJudge:
                                     f'{question.form.sought}: {text[:80]!r}; use a larger policy or raise judge.reply_tokens')
                 for question, judgement, text in zip(questions, found, last, strict=True)]
 
-    def _replies(self, prompts: Sequence[tuple[int, Tokens]], attempt: int) -> Iterator[tuple[int, Said]]:
-        """Replies to numbered prompts, as they end. A later attempt samples: greedy, the same reply would come again."""
+    def _replies(self, questions: Sequence[_Question], prompts: Sequence[tuple[int, Tokens]], attempt: int) -> Iterator[tuple[int, Said]]:
+        """Replies to prompts numbered as their questions are, as they end. A later attempt samples: greedy, the same reply would come again."""
         if not prompts:
             return
         shards, cap = self._sampler.shards, self._options.reply_tokens
         places, longest = -(-self._options.batch // shards) * shards, max(len(prompt) for _, prompt in prompts)
         room = room_for(places, 1, 1, 0, longest, cap, 0, lanes=places, chunk=min(CHUNK, cap), buckets=self._sampler.buckets)
         engine, controls = Engine(self._sampler, self._params, room), Controls(temperature=AGAIN_TEMPERATURE if attempt else 0.0)
-        for number, prompt in prompts:
-            engine.submit(Request(prompt, (0, attempt, number), cap, controls=controls))
+        numbers = {}
+        for number, prompt in prompts:  # drawn by what is asked, not by its place among the questions, which arrive as programs end
+            request = Request(prompt, (0, attempt, int(questions[number].key[:7], 16)), cap, controls=controls)
+            numbers[request] = number
+            engine.submit(request)
         while engine.busy:
             for said in engine.step():
                 engine.release(said.request, said.row)
-                yield said.request.identity[2], said
+                yield numbers[said.request], said

@@ -1,6 +1,6 @@
 """What the cache of a rollout takes, and whether the devices have it."""
 
-import os
+from pathlib import Path
 
 import jax
 
@@ -24,20 +24,20 @@ def share(room: Room, sampler: Sampler) -> int:
 def check_memory(room: Room, sampler: Sampler) -> None:
     """Raises ValueError where the cache alone takes more than what is free on a device now."""
     device = jax.local_devices()[0] if sampler.mesh is None else sampler.mesh.local_devices[0]
-    free, needed = free_memory(device), share(room, sampler)
+    free, needed = free_memory(device), room.bytes(sampler.config) if device.platform == "cpu" else share(room, sampler)
     if free is not None and needed > free:
         raise ValueError(
-            f"{cache_line(room, sampler)}, but {free / GIB:.3f} GiB are free; lower rollout.charts (places), rollout.group (rows) or "
-            "rollout.response_tokens, or take more devices"
+            f"{cache_line(room, sampler)}, but {free / GIB:.3f} GiB are free; take fewer places (rollout.charts, judge.batch, --places), rows "
+            "(rollout.group, --rows) or tokens of a response (rollout.response_tokens, judge.reply_tokens, --max-tokens), or more devices"
         )
 
 
 def free_memory(device: jax.Device) -> int | None:
     """Bytes; of a CPU those of the machine, all its devices together. None where nobody tells."""
     if device.platform == "cpu":
-        try:
-            return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (ValueError, OSError):
+        try:  # with what the page cache would give back
+            return next(int(line.split()[1]) << 10 for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable:"))
+        except (OSError, StopIteration):
             return None
     stats = device.memory_stats() or {}
     return stats["bytes_limit"] - stats["bytes_in_use"] if {"bytes_limit", "bytes_in_use"} <= stats.keys() else None

@@ -21,6 +21,9 @@ read: new keys and values go to a buffer that is common to all rows, and move be
 
 Places lie over the batch axes of the mesh. A lane is one dialogue's share of a call that reads given tokens; lanes lie over the same
 axes, and a lane serves places of its own devices only, so that no cache ever travels (`on_shards`).
+
+Keys and values are arrays of the policy's dtype, or `Int8` of the same shape, whose scales have no axis H: what is written here slices the
+axes in front of it. A token's keys and values are rounded once, when they come to be held, and never rounded again.
 """
 
 import dataclasses
@@ -30,11 +33,12 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
+from recoder_jax.models.qwen2_5_vl.attention import Held, Int8, to_int8
 from recoder_jax.sampling.drawing import Controls
 from recoder_jax.sharding import SAMPLING, spec
 
-PREFIX = ("layers", "batch", "kv_heads", None, None)
-SUFFIX = ("layers", "batch", None, "kv_heads", None, None)
+PREFIX = ("layers", "batch", "kv_heads")  # and slots and H, which lie whole on a device
+SUFFIX = ("layers", "batch", None, "kv_heads")
 
 
 @jax.tree_util.register_dataclass
@@ -42,8 +46,8 @@ SUFFIX = ("layers", "batch", None, "kv_heads", None, None)
 class Prefix:
     """k, v: [L, C, K, P, H]. length: int32 [C], slots that hold something."""
 
-    k: jax.Array
-    v: jax.Array
+    k: Held
+    v: Held
     length: jax.Array
 
 
@@ -74,8 +78,8 @@ class Speech:
 class Rows:
     """k, v: [L, C, R, K, S, H]. speech: of each row."""
 
-    k: jax.Array
-    v: jax.Array
+    k: Held
+    v: Held
     speech: Speech
 
 
@@ -149,23 +153,34 @@ def by_place() -> PartitionSpec:
     return spec(("batch",), SAMPLING)
 
 
+def empty(shape: tuple[int, ...], dtype) -> Held:
+    """Keys or values [..., H] that hold nothing; int8 is `Int8`."""
+    values = jnp.zeros(shape, dtype)
+    return Int8(values, jnp.zeros(shape[:-1], jnp.float32)) if values.dtype == jnp.int8 else values
+
+
+def as_held(new: jax.Array, held: Held) -> Held:
+    """New keys or values in the form of those that are held."""
+    return to_int8(new) if isinstance(held, Int8) else new
+
+
 def empty_prefix(layers: int, places: int, heads: int, slots: int, head_dim: int, dtype) -> Prefix:
     shape = (layers, places, heads, slots, head_dim)
-    return Prefix(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype), jnp.zeros(places, jnp.int32))
+    return Prefix(empty(shape, dtype), empty(shape, dtype), jnp.zeros(places, jnp.int32))
 
 
-def empty_rows(layers: int, places: int, rows: int, heads: int, slots: int, head_dim: int, width: int, seen: int, dtype) -> Rows:
-    """Rows that hold nothing and are silent. seen: V, or 0."""
+def empty_rows(layers: int, places: int, rows: int, heads: int, slots: int, head_dim: int, dtype, width: int, seen: int, spoken_dtype) -> Rows:
+    """Rows that hold nothing and are silent. dtype: of keys and values. width, spoken_dtype: of hidden states. seen: V, or 0."""
     shape, each = (layers, places, rows, heads, slots, head_dim), (places, rows)
     speech = Speech(
-        length=jnp.zeros(each, jnp.int32), position=jnp.zeros(each, jnp.int32), last=jnp.zeros((*each, width), dtype),
+        length=jnp.zeros(each, jnp.int32), position=jnp.zeros(each, jnp.int32), last=jnp.zeros((*each, width), spoken_dtype),
         said=jnp.zeros(each, jnp.int32), left=jnp.zeros(each, jnp.int32), active=jnp.zeros(each, bool),
         key=jnp.zeros((*each, 2), jnp.uint32), controls=Controls.neutral(each), seen=jnp.zeros((*each, seen), bool),
     )
-    return Rows(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype), speech)
+    return Rows(empty(shape, dtype), empty(shape, dtype), speech)
 
 
-def fold(prefix: Prefix, k: jax.Array, v: jax.Array, lanes: Lanes) -> Prefix:
+def fold(prefix: Prefix, k: Held, v: Held, lanes: Lanes) -> Prefix:
     """Move `folded` tokens of each lane's trunk, k and v [L, C, 1, K, S, H], to the end of its prefix. On one shard."""
 
     def move(held, source):
@@ -175,7 +190,8 @@ def fold(prefix: Prefix, k: jax.Array, v: jax.Array, lanes: Lanes) -> Prefix:
 
         return jax.lax.fori_loop(0, len(lanes.place), one, held)
 
-    return Prefix(move(prefix.k, k), move(prefix.v, v), set_where(prefix.length, lanes.place, lanes.real, lanes.offset))
+    held, length = jax.tree.map(move, (prefix.k, prefix.v), (k, v)), set_where(prefix.length, lanes.place, lanes.real, lanes.offset)
+    return Prefix(*held, length)
 
 
 def write_prefix(prefix: Prefix, k: jax.Array, v: jax.Array, count: jax.Array, lanes: Lanes) -> Prefix:
@@ -189,7 +205,7 @@ def write_prefix(prefix: Prefix, k: jax.Array, v: jax.Array, count: jax.Array, l
         return jax.lax.fori_loop(0, len(lanes.place), one, held)
 
     length = set_where(prefix.length, lanes.place, lanes.real, lanes.offset + count)
-    return Prefix(write(prefix.k, k), write(prefix.v, v), length)
+    return Prefix(*[jax.tree.map(write, held, as_held(new, held)) for held, new in ((prefix.k, k), (prefix.v, v))], length)
 
 
 def write_row(rows: Rows, k: jax.Array, v: jax.Array, lanes: Lanes) -> Rows:
@@ -202,22 +218,26 @@ def write_row(rows: Rows, k: jax.Array, v: jax.Array, lanes: Lanes) -> Rows:
 
         return jax.lax.fori_loop(0, len(lanes.place), one, held)
 
-    return dataclasses.replace(rows, k=write(rows.k, k), v=write(rows.v, v))
+    k, v = (jax.tree.map(write, held, as_held(new, held)) for held, new in ((rows.k, k), (rows.v, v)))
+    return dataclasses.replace(rows, k=k, v=v)
 
 
-def settle(held: jax.Array, recent: jax.Array, length: jax.Array) -> jax.Array:
+def settle(held: Held, recent: Held, length: jax.Array) -> Held:
     """Move what a chunk brought, [L, C, R, K, E, H], behind the `length` [C, R] slots of each row of `held` [L, C, R, K, S, H]. Slots that
     no token of the chunk took come to hold nothing of worth, beyond the row's new length. On one shard."""
     places, rows = length.shape
     # counted from an array: XLA for TPUs takes a loop that reads and writes at its own counter for another one, and fails to compile it
     counter = jax.lax.optimization_barrier(jnp.arange(places * rows))
 
-    def one(n, held):
-        c, r = counter[n] // rows, counter[n] % rows
-        piece = jax.lax.dynamic_slice(recent, (0, c, r, 0, 0, 0), (recent.shape[0], 1, 1, *recent.shape[3:]))
-        return jax.lax.dynamic_update_slice(held, piece, (0, c, r, 0, length[c, r], 0))
+    def move(held, recent):
+        def one(n, held):
+            c, r = counter[n] // rows, counter[n] % rows
+            piece = jax.lax.dynamic_slice(recent, (0, c, r, *[0] * (recent.ndim - 3)), (recent.shape[0], 1, 1, *recent.shape[3:]))
+            return jax.lax.dynamic_update_slice(held, piece, (0, c, r, 0, length[c, r], 0)[: held.ndim])
 
-    return jax.lax.fori_loop(0, places * rows, one, held)
+        return jax.lax.fori_loop(0, places * rows, one, held)
+
+    return jax.tree.map(move, held, recent)
 
 
 def speak(speech: Speech, lanes: Lanes, position: jax.Array, last: jax.Array, length: jax.Array, seen: jax.Array) -> Speech:
@@ -253,7 +273,8 @@ def row_keys(identity: jax.Array, rows: int) -> jax.Array:
 
 
 def put(held: jax.Array, piece: jax.Array, start: tuple, real: jax.Array) -> jax.Array:
-    """`held` with `piece` at `start`, unless the lane is not real."""
+    """`held` with `piece` at `start`, of which it has the first axes or all, unless the lane is not real."""
+    start = start[: held.ndim]
     old = jax.lax.dynamic_slice(held, start, piece.shape)
     return jax.lax.dynamic_update_slice(held, jnp.where(real, piece.astype(held.dtype), old), start)
 

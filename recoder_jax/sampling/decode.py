@@ -48,7 +48,7 @@ class Chunk:
 
 def start(model, prefix: Prefix, speech: Speech, given: Given, lanes: Lanes) -> tuple[Prefix, Speech]:
     """Read prompts into the prefixes of empty places, and let rows speak behind them."""
-    nothing = Past(prefix.k[:, :, :, :0], prefix.v[:, :, :, :0], _until(prefix.length, 0), *_no_suffix(prefix))
+    nothing = Past(*_first((prefix.k, prefix.v), 3, 0), _until(prefix.length, 0), *_no_suffix(model, prefix))
     return _into_prefix(model, prefix, speech, given, lanes, nothing, 0)
 
 
@@ -60,7 +60,7 @@ def proceed(model, prefix: Prefix, trunk: tuple, speech: Speech, given: Given, l
     trunks = spec(cache_lib.SUFFIX, SAMPLING)
     fold = on_shards(cache_lib.fold, (prefix_specs(), trunks, trunks, lanes_specs()), prefix_specs())
     folded = fold(prefix, *trunk, lanes)
-    past = Past(folded.k, folded.v, _until(folded.length, bound), *_no_suffix(folded))
+    past = Past(folded.k, folded.v, _until(folded.length, bound), *_no_suffix(model, folded))
     return _into_prefix(model, folded, speech, given, lanes, past, bound)
 
 
@@ -88,7 +88,7 @@ def append(model, prefix: Prefix, rows: Rows, given: Given, lanes: Lanes, bounds
 
 def _into_prefix(model, prefix: Prefix, speech: Speech, given: Given, lanes: Lanes, past: Past, bound: int) -> tuple[Prefix, Speech]:
     def view(one: Past) -> Past:
-        own = jnp.zeros((lanes.place.shape[0], 1, *one.suffix_k.shape[2:]), one.suffix_k.dtype)
+        own = jnp.zeros((lanes.place.shape[0], 1, *one.suffix_k.shape[2:]), model.config.dtype)
         shared = _of_places(one.prefix_k, one.prefix_v, one.prefix_valid, lanes, bound)
         return Past(*shared, own, own, jnp.zeros((*own.shape[:2], 0), bool))
 
@@ -128,18 +128,16 @@ def decode(
     speech = dataclasses.replace(rows.speech, active=rows.speech.active & ~silenced)
     places, width = speech.active.shape
     past = Past(prefix.k, prefix.v, _until(prefix.length, bounds[0]), rows.k, rows.v, _until(speech.length, bounds[1]))
-    fresh = jnp.zeros((*rows.k.shape[:4], steps, rows.k.shape[-1]), rows.k.dtype)
-    fresh = constrain(fresh, ("layers", "batch", None, "kv_heads", None, None))
+    fresh = jax.tree.map(lambda held: _fresh((*held.shape[:4], steps, *held.shape[5:]), held.dtype), rows.k)
     nothing = Chunk(
         tokens=jnp.zeros((places, width, steps), jnp.int32), logprobs=jnp.zeros((places, width, steps), jnp.float32),
         count=jnp.zeros((places, width), jnp.int32), ended=jnp.zeros((places, width), bool),
     )
 
     def view(one: Past) -> Past:
-        return dataclasses.replace(
-            one, prefix_k=one.prefix_k[:, :, : bounds[0]], prefix_v=one.prefix_v[:, :, : bounds[0]],
-            suffix_k=one.suffix_k[:, :, :, : bounds[1]], suffix_v=one.suffix_v[:, :, :, : bounds[1]],
-        )
+        prefix_k, prefix_v = _first((one.prefix_k, one.prefix_v), 2, bounds[0])
+        suffix_k, suffix_v = _first((one.suffix_k, one.suffix_v), 3, bounds[1])
+        return dataclasses.replace(one, prefix_k=prefix_k, prefix_v=prefix_v, suffix_k=suffix_k, suffix_v=suffix_v)
 
     def unfinished(carry):
         n, speech, *_ = carry
@@ -156,7 +154,8 @@ def decode(
             past, recent_k=recent[0], recent_v=recent[1], recent_valid=(jnp.arange(steps) < n) & speech.active[..., None]
         )
         x, k, v = model.extend(x[:, :, None], positions, earlier, speech.active[..., None], view)
-        recent = tuple(jax.lax.dynamic_update_slice_in_dim(a, new, n, axis=4) for a, new in zip(recent, (k, v), strict=True))
+        new = tuple(cache_lib.as_held(a, rows.k) for a in (k, v))
+        recent = jax.tree.map(lambda held, new: jax.lax.dynamic_update_slice_in_dim(held, new, n, axis=4), recent, new)
         last = jnp.where(speech.active[..., None], x[:, :, 0], speech.last)
         return n + 1, dataclasses.replace(spoken, last=last), recent, chunk
 
@@ -190,9 +189,19 @@ def _until(length, bound: int):
     return jnp.arange(bound) < length[..., None]
 
 
-def _no_suffix(prefix: Prefix) -> tuple:
+def _fresh(shape: tuple, dtype) -> jax.Array:
+    """Room for what rows say in a chunk, [L, C, R, K, E] and more."""
+    return constrain(jnp.zeros(shape, dtype), (*cache_lib.SUFFIX, *[None] * (len(shape) - len(cache_lib.SUFFIX))))
+
+
+def _first(held, axis: int, bound: int):
+    """The first `bound` slots of keys and values, whose slots are their axis `axis`."""
+    return jax.tree.map(lambda a: jax.lax.slice_in_dim(a, 0, bound, axis=axis), held)
+
+
+def _no_suffix(model, prefix: Prefix) -> tuple:
     layers, places, heads, _, head_dim = prefix.k.shape
-    nothing = jnp.zeros((layers, places, 1, heads, 0, head_dim), prefix.k.dtype)
+    nothing = jnp.zeros((layers, places, 1, heads, 0, head_dim), model.config.dtype)
     return nothing, nothing, jnp.zeros((places, 1, 0), bool)
 
 
@@ -200,8 +209,8 @@ def _of_places(k, v, valid, lanes: Lanes, bound: int) -> tuple:
     """The first slots of the lanes' prefixes, of one layer: [A, K, bound, H] twice and bool [A, bound]."""
     prefix = spec(cache_lib.PREFIX[1:], SAMPLING)
 
-    def take(a, place):
-        return a[:, :, :bound][place]
+    def take(held, place):
+        return jax.tree.map(lambda a: a[:, :, :bound][place], held)
 
     pick = on_shards(take, (prefix, by_place()), prefix)
     return pick(k, lanes.place), pick(v, lanes.place), on_shards(lambda a, place: a[place], (by_place(), by_place()), by_place())(valid, lanes.place)
@@ -211,8 +220,8 @@ def _of_rows(k, v, lanes: Lanes, bound: int) -> tuple:
     """The first slots of the lanes' rows, of one layer: [A, 1, K, bound, H] twice."""
     suffix = spec(cache_lib.SUFFIX[1:], SAMPLING)
 
-    def take(a, place, row):
-        return a[:, :, :, :bound][place, row][:, None]
+    def take(held, place, row):
+        return jax.tree.map(lambda a: a[:, :, :, :bound][place, row][:, None], held)
 
     pick = on_shards(take, (suffix, by_place(), by_place()), suffix)
     return pick(k, lanes.place, lanes.row), pick(v, lanes.place, lanes.row)

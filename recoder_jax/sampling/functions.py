@@ -25,7 +25,8 @@ from recoder_jax.sharding import SAMPLING, own_mesh, shardings
 @dataclasses.dataclass(frozen=True)
 class Room:
     """Sizes of a cache. places: trees side by side. rows: of each. prefix, suffix, trunk: slots, trunk 0 where no turn is shared. lanes:
-    prompts or feedbacks read in one call. chunk: tokens decoded in one call. penalised: whether a row may have a repetition penalty."""
+    prompts or feedbacks read in one call. chunk: tokens decoded in one call. penalised: whether a row may have a repetition penalty. int8:
+    whether keys and values are held in a byte each, in place of the policy's dtype."""
 
     places: int
     rows: int
@@ -35,16 +36,18 @@ class Room:
     lanes: int = 1
     chunk: int = 16
     penalised: bool = False
+    int8: bool = False
 
     def bytes(self, config: Config) -> int:
         """Of keys and values, on all devices together."""
         text, slots = config.text, self.prefix + self.rows * self.suffix + self.trunk
-        return 2 * text.layers * text.kv_heads * text.head_dim * jnp.dtype(config.dtype).itemsize * self.places * slots
+        head = text.head_dim + 4 if self.int8 else text.head_dim * jnp.dtype(config.dtype).itemsize  # with its float32 scale
+        return 2 * text.layers * text.kv_heads * head * self.places * slots
 
 
 def room_for(
     places: int, rows: int, turns: int, shared: int, prompt: int, response: int, feedback: int, lanes: int, chunk: int, buckets: Buckets,
-    penalised: bool = False,
+    penalised: bool = False, int8: bool = False,
 ) -> Room:
     """The room of trees whose first `shared` turns of `turns` are said once and the others by each row. prompt, response, feedback: most
     tokens of each; what is read is padded, so a piece that is read last needs room for its padding."""
@@ -54,7 +57,7 @@ def room_for(
     prefix = max(quarter_step(prompt, buckets.tokens), before + max(trunk, response + padded) if shared else 0)
     said = own * response + (own - 1) * feedback
     suffix = max(said + chunk, said - response - feedback + padded if own > 1 else 0)
-    return Room(places, rows, _even(prefix), _even(suffix), trunk, lanes, chunk, penalised)
+    return Room(places, rows, _even(prefix), _even(suffix), trunk, lanes, chunk, penalised, int8)
 
 
 def largest(rooms: Iterable[Room]) -> Room:
@@ -133,21 +136,21 @@ class Sampler:
             made = jax.eval_shape(make)
             if where is None:
                 return made
-            return jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), made, where)
+            return jax.tree.map(lambda place, held: jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), held), where, made)
 
         return tuple(shapes(make, where) if make else None for make, where in self._makers(room))
 
     def _makers(self, room: Room) -> list[tuple]:
         """(what makes it, where its arrays go) of prefixes, trunks and rows."""
         text, dtype = self.config.text, jnp.dtype(self.config.dtype)
-        sizes = (text.layers, room.places)
+        sizes, held = (text.layers, room.places), jnp.dtype(jnp.int8) if room.int8 else dtype
 
         def prefix():
-            return cache_lib.empty_prefix(*sizes, text.kv_heads, room.prefix, text.head_dim, dtype)
+            return cache_lib.empty_prefix(*sizes, text.kv_heads, room.prefix, text.head_dim, held)
 
         def rows(count, slots):
             seen = text.vocab if room.penalised else 0
-            return lambda: cache_lib.empty_rows(*sizes, count, text.kv_heads, slots, text.head_dim, text.hidden, seen, dtype)
+            return lambda: cache_lib.empty_rows(*sizes, count, text.kv_heads, slots, text.head_dim, held, text.hidden, seen, dtype)
 
         def placed(specs):
             return None if self.mesh is None else jax.tree.map(lambda one: jax.NamedSharding(self.mesh, one), specs)

@@ -30,9 +30,32 @@ Attend = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+class Int8:
+    """Keys or values in a byte each: `values` int8 [..., H] times `scale` float32 [...], one of each token and head."""
+
+    values: jax.Array
+    scale: jax.Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.values.shape
+
+
+Held = jax.Array | Int8
+
+
+def to_int8(a: jax.Array) -> Int8:
+    """Keys or values [..., H], rounded to 127 steps on either side of zero."""
+    a = a.astype(jnp.float32)
+    scale = jnp.maximum(jnp.abs(a).max(axis=-1), jnp.finfo(jnp.float32).tiny) / 127
+    return Int8(jnp.round(a / scale[..., None]).astype(jnp.int8), scale)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class Past:
     """What the new tokens of `extend` can see: the shared prefix of a row, the suffix of each branch, and what the branch said since
-    its suffix was last written. P or S may be 0, and nothing may be recent.
+    its suffix was last written. P or S may be 0, and nothing may be recent. Keys and values are arrays, or `Int8` of the same shape.
 
     Attributes:
       prefix_k, prefix_v: [L, B, K, P, H], once per row, not per branch.
@@ -43,17 +66,17 @@ class Past:
       recent_valid: bool [B, G, E] or None.
     """
 
-    prefix_k: jax.Array
-    prefix_v: jax.Array
+    prefix_k: Held
+    prefix_v: Held
     prefix_valid: jax.Array
-    suffix_k: jax.Array
-    suffix_v: jax.Array
+    suffix_k: Held
+    suffix_v: Held
     suffix_valid: jax.Array
-    recent_k: jax.Array | None = None
-    recent_v: jax.Array | None = None
+    recent_k: Held | None = None
+    recent_v: Held | None = None
     recent_valid: jax.Array | None = None
 
-    def caches(self) -> dict[str, jax.Array]:
+    def caches(self) -> dict[str, Held]:
         """The fields that have an axis of layers."""
         names = ('prefix_k', 'prefix_v', 'suffix_k', 'suffix_v', 'recent_k', 'recent_v')
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
@@ -68,7 +91,7 @@ def empty_past(layers: int, rows: int, branches: int, kv_heads: int, head_dim: i
     )  # fmt: skip
 
 
-def packed_attention(segment: jax.Array, prefix: jax.Array, backend: str) -> Attend:
+def packed_attention(segment: jax.Array, prefix: jax.Array, backend: str, dtype: str) -> Attend:
     """Attention inside packed rows, prepared once for all layers. Token s sees token t iff t <= s, t is no padding, and t is of the
     segment of s or of the segment that s has for prefix.
 
@@ -76,11 +99,12 @@ def packed_attention(segment: jax.Array, prefix: jax.Array, backend: str) -> Att
       segment: int32 [B, S], 0 is padding; the tokens of a segment stand side by side.
       prefix: int32 [B, S], segment that the token's segment continues, 0 for none.
       backend: one of `config.ATTENTION`.
+      dtype: of q, k and v.
 
     Returns:
       q [B, S, K, R, H], k and v [B, S, K, H] -> [B, S, K, R, H].
     """
-    backend = chosen(backend)
+    backend = chosen(backend, dtype)
     if backend == 'cudnn':
         return functools.partial(library_attention, mask=xla.tree_mask(segment, prefix)[:, None])
     size = segment.shape[1]
@@ -103,18 +127,19 @@ def packed_attention(segment: jax.Array, prefix: jax.Array, backend: str) -> Att
     return attend
 
 
-def image_attention(valid: jax.Array, backend: str) -> Attend:
+def image_attention(valid: jax.Array, backend: str, dtype: str) -> Attend:
     """Attention of all slots of an image to its valid ones, prepared once for all blocks.
 
     Args:
       valid: bool [I, S].
       backend: one of `config.ATTENTION`. At most 128 slots go through XLA: their scores are small, and nothing is left to skip.
+      dtype: of q, k and v.
 
     Returns:
       q, k, v [I, S, N, H] -> [I, S, N, H].
     """
     i, size = valid.shape
-    backend = chosen(backend) if size > 128 else 'xla'
+    backend = chosen(backend, dtype) if size > 128 else 'xla'
     if backend == 'cudnn':
         mask = jnp.broadcast_to(valid[:, None, None], (i, 1, size, size))
         return lambda q, k, v: library_attention(q[:, :, :, None], k, v, mask=mask).reshape(q.shape)
@@ -156,13 +181,15 @@ def library_attention(
     return jax.nn.dot_product_attention(flat, k, v, mask=mask, implementation=implementation).reshape(q.shape)
 
 
-def chosen(backend: str) -> str:
-    """What 'auto' stands for on the devices of `jax.set_mesh`, or on jax's own where no mesh is set."""
+def chosen(backend: str, dtype: str) -> str:
+    """What 'auto' stands for on the devices of `jax.set_mesh`, or on jax's own where no mesh is set. cuDNN knows no float32, and no rows
+    whose tokens lie on several devices."""
     if backend != 'auto':
         return backend
     mesh = jax.sharding.get_abstract_mesh()
     platform = jax.default_backend() if mesh.empty or mesh.abstract_device is None else mesh.abstract_device.platform
-    return {'tpu': 'splash', 'gpu': 'cudnn', 'cuda': 'cudnn'}.get(platform, 'xla')
+    on_gpu = 'cudnn' if dtype == 'bfloat16' and parts('sequence') == 1 else 'xla'
+    return {'tpu': 'splash', 'gpu': on_gpu, 'cuda': on_gpu}.get(platform, 'xla')
 
 
 def _filling(size: int, side: int) -> int:
@@ -211,31 +238,39 @@ def _appended_block(q: jax.Array, k: jax.Array, v: jax.Array, past: Past, valid:
     top = jax.lax.stop_gradient(jax.tree.reduce(jnp.maximum, top))
     weights = [jnp.exp(part - top) for part in scores]
     total = sum(part.sum(axis=-1) for part in weights)  # [B, G, K, R, C]
-    out = sum(_values(part.astype(values.dtype), values) for part, (_, _, values) in zip(weights, parts, strict=True))
+    out = sum(_values(part, values, v.dtype) for part, (_, _, values) in zip(weights, parts, strict=True))
     out = (out / total[..., None]).astype(v.dtype)
     return out.transpose(0, 1, 4, 2, 3, 5)
 
 
-def _scores(q: jax.Array, k: jax.Array) -> jax.Array:
+def _scores(q: jax.Array, k: Held) -> jax.Array:
     """Scores of each branch with its own keys: [B, G, K, R, Q, H], [B, G, K, S, H] -> [B, G, K, R, Q, S].
 
     Here and below one plain product a head, with the heads that share keys as its rows: of an einsum over all axes XLA on CPUs makes
     transposed products, which take 2.5 x as long when one token is decoded.
     """
+    if isinstance(k, Int8):
+        return _scores(q, k.values.astype(q.dtype)) * k.scale[:, :, :, None, None]
     b, g, kv, r, c, h = q.shape
     return _product('...mh,...sh->...ms', q.reshape(b, g, kv, r * c, h), k).reshape(b, g, kv, r, c, -1)
 
 
-def _shared_scores(q: jax.Array, k: jax.Array) -> jax.Array:
+def _shared_scores(q: jax.Array, k: Held) -> jax.Array:
     """Scores of all branches with the keys of their prefix: [B, G, K, R, Q, H], [B, K, P, H] -> [B, G, K, R, Q, P]."""
+    if isinstance(k, Int8):
+        return _shared_scores(q, k.values.astype(q.dtype)) * k.scale[:, None, :, None, None]
     b, g, kv, r, c, h = q.shape
     scores = _product('...mh,...sh->...ms', q.swapaxes(1, 2).reshape(b, kv, g * r * c, h), k)
     return scores.reshape(b, kv, g, r, c, -1).swapaxes(1, 2)
 
 
-def _values(weights: jax.Array, values: jax.Array) -> jax.Array:
-    """Sum over keys, float32 [B, G, K, R, Q, H]; `values` has a branch axis or is the shared prefix [B, K, P, H]."""
+def _values(weights: jax.Array, values: Held, dtype: jnp.dtype) -> jax.Array:
+    """Sum over keys, float32 [B, G, K, R, Q, H], of products in `dtype`; `values` has a branch axis or is the shared prefix [B, K, P, H]."""
+    if isinstance(values, Int8):
+        scale = values.scale if len(values.shape) == 5 else values.scale[:, None]  # [B, G or 1, K, keys]
+        return _values(weights * scale[:, :, :, None, None], values.values.astype(dtype), dtype)
     b, g, kv, r, c, s = weights.shape
+    weights = weights.astype(dtype)
     if values.ndim == 5:
         return _product('...ms,...sh->...mh', weights.reshape(b, g, kv, r * c, s), values).reshape(b, g, kv, r, c, -1)
     out = _product('...ms,...sh->...mh', weights.swapaxes(1, 2).reshape(b, kv, g * r * c, s), values)

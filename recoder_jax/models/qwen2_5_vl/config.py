@@ -217,6 +217,8 @@ def _contradiction(config: Config) -> str:
     for dtype in (config.dtype, config.param_dtype):
         if dtype not in ('float32', 'bfloat16'):
             return f"dtype {dtype!r} is not supported; use 'float32' or 'bfloat16'."
+    if config.attention == 'cudnn' and config.dtype == 'float32':
+        return "attention 'cudnn' computes in bfloat16 alone, and dtype is 'float32'; take attention 'xla' or 'auto', or dtype 'bfloat16'."
     return ''
 
 

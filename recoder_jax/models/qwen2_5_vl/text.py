@@ -99,7 +99,7 @@ class Decoder(nnx.Module):
     def hidden(self, x: jax.Array, positions: jax.Array, segment: jax.Array, prefix: jax.Array) -> jax.Array:
         """See `Qwen2_5_VL.hidden`."""
         cos, sin = self._rotary(positions)
-        attend = packed_attention(segment, prefix, self.config.attention)
+        attend = packed_attention(segment, prefix, self.config.attention, self.config.dtype)
         graphdef, state = nnx.split(self.blocks)
 
         def body(x, layer):

@@ -100,7 +100,7 @@ class VisionTower(nnx.Module):
     def _run_blocks(self, x: jax.Array, cos: jax.Array, sin: jax.Array, window: jax.Array) -> jax.Array:
         """Runs the stacked blocks: a loop over (window blocks, one full block) where that repeats, else run by run."""
         graphdef, state = nnx.split(self.blocks)
-        attends = (window_attention(window), _across_windows(window, self.config.attention))
+        attends = (window_attention(window), _across_windows(window, self.config.attention, self.config.dtype))
 
         def step(full: bool):
             def body(x, layer):
@@ -125,10 +125,10 @@ class VisionTower(nnx.Module):
         return jax.lax.scan(group, x, grouped, unroll=self.config.unroll)[0]
 
 
-def _across_windows(window: jax.Array, backend: str) -> Attend:
+def _across_windows(window: jax.Array, backend: str, dtype: str) -> Attend:
     """Attention to all slots of an image; the places are laid one after the other."""
     images = len(window)
-    attend = image_attention(window.reshape(images, -1) > 0, backend)
+    attend = image_attention(window.reshape(images, -1) > 0, backend, dtype)
 
     def across(q, k, v):
         return attend(*(a.reshape(images, -1, *a.shape[3:]) for a in (q, k, v))).reshape(q.shape)
