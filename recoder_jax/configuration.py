@@ -222,7 +222,7 @@ def add_run(config: ml_collections.ConfigDict) -> None:
     config.alarms = ml_collections.ConfigDict()  # RL: each alarm is off, or says its sentence when it begins, or stops the run (runs/alarms.py)
     config.alarms.window = 20  # steps whose mean is looked at
     config.alarms.repeat = "say"  # the last turn repeats the first more and more
-    config.alarms.sandbagging = "say"  # the reward of turn 1 falls while that of the last turn rises
+    config.alarms.sandbagging = "say"  # the reward of turn 1 falls and that of the last turn does not follow
     config.alarms.format = "say"  # the format reward falls
     config.alarms.judge = "say"  # the judge gives one value
     config.alarms.gap = "say"  # log probabilities of sampler and trainer come apart

@@ -53,6 +53,7 @@ def slowly(value):
 WRONG = {
     'repeat': {'correction/repeat_rate': slowly(0.9)},
     'sandbagging': {'turn1/total': slowly(0.3), 'turn2/total': slowly(0.7)},
+    'sandbagging, the last turn holds': {'turn1/total': slowly(0.03)},
     'format': {'reward/format': late(0.4)},
     'judge': {'judge/spread': late(0.0)},
     'gap': {'sampling/logprob_gap': late(0.1)},
@@ -64,6 +65,7 @@ RIGHT = {
     'repeat': {'correction/repeat_rate': slowly(0.05)},
     'sandbagging': {'turn1/total': slowly(0.7), 'turn2/total': slowly(0.9)},
     'both turns fall': {'turn1/total': slowly(0.3), 'turn2/total': slowly(0.35)},
+    'the first turn falls most': {'turn1/total': slowly(0.3), 'turn2/total': slowly(0.48)},
     'format': {'reward/format': slowly(1.0)},
     'judge': {'judge/spread': late(0.05)},
     'gap': {'sampling/logprob_gap': late(0.024)},
@@ -76,6 +78,7 @@ RIGHT = {
 def test_an_alarm_begins_once_and_says_numbers_and_steps(name):
     rows = history(WRONG[name], noise=0.3)
     (alarm,) = given(rows)
+    name = name.split(',')[0]
     assert alarm.alarm == name and not alarm.stopped and 20 < alarm.step <= STEPS
     assert sum(character.isdigit() for character in alarm.sentence) > 4 and 'look ' in alarm.sentence and '\n' not in alarm.sentence
     assert ' to ' in alarm.sentence and f'{alarm.step}' in alarm.sentence      # the window ends with the step that set it off

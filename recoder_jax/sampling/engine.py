@@ -8,6 +8,7 @@ looks at what was said. Nothing here knows programs or rewards: `rollout.play` a
 
 What a row says is a function of its identity (seed, step, chart, branch, turn) and its dialogue. The place, the chunk length and the rows
 beside it do not change its tokens: keys do not depend on them, calls have a fixed number of lanes, and lanes of one call one padded size.
+What they change beyond 512 slots is the order of sums: a call reads as many slots as the fullest row beside it needs (`Sampler.bound`).
 
 Axes: A lanes, C places, R rows of a place.
 """
