@@ -17,6 +17,7 @@ from recoder_jax.validation import leaves
 from recoder_jax.evaluation.arms import paired, pooled
 from recoder_jax.runs.curves import curves_of, interval, read_runs
 from recoder_jax.runs.directory import RunDirectory
+from recoder_jax.runs.drawing import draw_curves
 from recoder_jax.runs.scorecards import Interval
 from tests import made_up_run
 
@@ -113,6 +114,8 @@ def test_curves_lay_a_stage_behind_its_start_and_seeds_together(tmp_path):
     assert curves_of(runs, "reward/total", window=2)[1].mean.tolist() == [3, 3.5, 4.5, 5.5]
     assert np.allclose(first.high - first.mean, 12.7062047 * math.sqrt(2) / math.sqrt(2), atol=1e-5)
     assert np.isnan(interval(np.ones((1, 3)))[1]).all() and curves_of(runs, "reward/none") == []
+    (panel,) = draw_curves(runs[:2], ["reward/total"], window=1).figure.axes
+    assert first.high.max() > 18 and panel.get_ylim() == (2 - 2.5, 7 + 2.5)  # bands of two seeds are wide, and cut half a span beyond the seeds
 
 
 def test_arms_of_a_study_have_one_budget():

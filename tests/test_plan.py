@@ -138,7 +138,7 @@ def test_an_update_is_planned_for_a_tpu_that_is_not_there(capsys):
 
 
 @needs_libtpu
-@pytest.mark.parametrize(("turns", "branch_turn", "cache"), [(2, 1, "model"), (2, 2, "model"), (3, 2, "int8")])
+@pytest.mark.parametrize(("turns", "branch_turn", "cache"), [(2, 1, "model"), (3, 2, "int8")])
 def test_a_rollout_is_planned_for_a_tpu_that_is_not_there(capsys, turns, branch_turn, cache):
     small = ["--config.rollout.charts=8", "--config.rollout.lanes=4", "--config.model.dtype=bfloat16", f"--config.rollout.cache_dtype={cache}"]
     tree = [f"--config.rollout.turns={turns}", f"--config.rollout.branch_turn={branch_turn}", "--config.batch.row_tokens=2048"]

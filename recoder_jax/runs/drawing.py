@@ -92,13 +92,24 @@ def draw_curves(runs: Sequence[Run], metrics: Mapping[str, str] | Sequence[str],
         columns = min(columns, len(names))
         figure, panels = grid(len(names), columns, 12 / columns if columns < 3 else 4, 2.7)
         for panel, name in zip(panels, names, strict=True):
-            for curve in curves_of(runs, name, window):
+            curves = curves_of(runs, name, window)
+            for curve in curves:
                 _draw_curve(panel, curve, COLOURS[labels.index(curve.label) % len(COLOURS)])
                 _mark_alarms(panel, curve)
+            _fit_to_seeds(panel, curves)
             panel.set(title=titles[name], xlabel='update', ylabel=unit_of(name))
         handles = {label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
         figure.legend(handles.values(), handles, loc='outside upper center', ncols=min(6, len(handles)))
     return Picture(figure)
+
+
+def _fit_to_seeds(panel: Axes, curves: Sequence[Curve]) -> None:
+    """Cut bands that reach further beyond the seeds than half of what these span: with two seeds they would leave nothing else to be seen."""
+    seeds = np.concatenate([curve.seeds[np.isfinite(curve.seeds)] for curve in curves])
+    least, most = seeds.min(initial=np.inf), seeds.max(initial=-np.inf)
+    bottom, top = panel.get_ylim()
+    if most > least:
+        panel.set_ylim(max(bottom, least - (most - least) / 2), min(top, most + (most - least) / 2))
 
 
 def _draw_curve(panel: Axes, curve: Curve, colour: str) -> None:
