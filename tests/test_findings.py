@@ -75,6 +75,7 @@ def test_arms_are_compared_chart_by_chart_and_seed_by_seed():
     assert np.allclose((alone.value, alone.low, alone.high), 1.0)
     some = paired({seed: over[seed] + 2.0 for seed in list(over)[:2]} | {9: charts[0] + 50.0}, over)  # seed 9 has no partner
     assert np.allclose(some.seeds, (2.0, 2.0)) and np.allclose((some.value, some.low, some.high), 2.0)
+    assert np.allclose(paired({2: over[2] + 5.0}, over).seeds, 5.0)
 
 
 def test_lines_without_their_runs_still_say_what_an_arm_gains_over_another(tmp_path, capsys):

@@ -52,11 +52,11 @@ def pooled(seeds: Sequence[Interval], level: float = 0.95) -> Measure:
 def paired(seeds: Mapping[int, np.ndarray], over: Mapping[int, np.ndarray]) -> Measure:
     """What an arm has more than another, chart by chart. seeds, over: seed -> scores [N] of the same charts, in points.
 
-    Seeds that both have are held against each other, and the others left out; with fewer than two of them each seed is held against the mean of
-    the other arm's. Intervals as in `pooled`, the bootstrap over differences of charts."""
+    Seeds that both have are held against each other, and the others left out. Where that would leave one of several, or none, each seed is held
+    against the mean of the other arm's. Intervals as in `pooled`, the bootstrap over differences of charts."""
     common = [seed for seed in seeds if seed in over]
     mean = np.mean(list(over.values()), axis=0)
-    others = {seed: over[seed] for seed in common} if len(common) > 1 else dict.fromkeys(seeds, mean)
+    others = {seed: over[seed] for seed in common} if len(common) > 1 or len(common) == len(seeds) else dict.fromkeys(seeds, mean)
     return pooled([bootstrap_interval((np.asarray(seeds[seed]) - other) / 100) for seed, other in others.items()])
 
 
