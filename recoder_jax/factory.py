@@ -249,7 +249,8 @@ def policy_judge_of(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) 
     policy, params = trained_policy(judge.policy, own, mesh)
     sampler = sampler_of(policy, mesh)
     options = PolicyJudgeOptions(
-        f"{judge.policy}, {policy_mark(judge.policy)}, {dict(own.image)}", batch=judge.batch, attempts=judge.attempts, reply_tokens=judge.reply_tokens, max_pixels=judge.max_pixels, cache=judge.cache,
+        f"{judge.policy}, {policy_mark(judge.policy)}, {dict(own.image)}", batch=judge.batch, attempts=judge.attempts, reply_tokens=judge.reply_tokens,
+        max_pixels=judge.max_pixels, cache=judge.cache,
     )
     return PolicyJudge(sampler, sampler.load(params), policy.encoder, options)
 

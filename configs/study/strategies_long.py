@@ -6,6 +6,8 @@ seed N of the cold start, and what an arm has over its start holds the chance of
     start                                       SFT and corrections of `make demo`, with the seed of the study
     full, full_eta, shared, shared_then_full    as in strategies.py; the combination has 30 updates of each
 
+Measured  docs/findings.md, at this rate and at 1e-4 (--config.optimizer.learning_rate=1e-4 behind copies of the starts), which serves RL better.
+
 Data      charts of chart_world and chart_world_corrections, difficulty 0
 Command   START=random DATA=runs/demo/data EVALUATE=configs/tiny/evaluate.py launch/study.sh configs/study/strategies_long.py runs/strategies_long
 """

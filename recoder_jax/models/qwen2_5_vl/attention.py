@@ -47,7 +47,7 @@ Held = jax.Array | Int8
 def to_int8(a: jax.Array) -> Int8:
     """Keys or values [..., H], rounded to 127 steps on either side of zero."""
     a = a.astype(jnp.float32)
-    scale = jnp.maximum(jnp.abs(a).max(axis=-1), jnp.finfo(jnp.float32).tiny) / 127
+    scale = jnp.maximum(jnp.abs(a).max(axis=-1), 1e-30) / 127  # of zeros too something that is no zero
     return Int8(jnp.round(a / scale[..., None]).astype(jnp.int8), scale)
 
 
