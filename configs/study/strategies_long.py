@@ -1,6 +1,6 @@
 """The strategies of strategies.py with 60 updates, at twice the rate, each seed from a cold start of its own.
 
-Sixteen updates compare starts, and one cold start is worth two points either way (docs/findings.md, MSRL). So seed N of every arm here starts from
+Sixteen updates show no gain, and two trainings of one cold start differ by 1.9 points (docs/findings.md, MSRL). So seed N of every arm here starts from
 seed N of the cold start, and what an arm has over its start holds the chance of both.
 
     start                                       SFT and corrections of `make demo`, with the seed of the study
