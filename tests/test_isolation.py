@@ -14,7 +14,7 @@ import pytest
 from recoder_jax.charts import sandbox as door
 from recoder_jax.charts.execution import Limits, Status
 from recoder_jax.charts.sandbox import Sandbox
-from recoder_jax.charts.scratch import holds_more
+from recoder_jax.charts.scratch import empty_directory, holds_more
 from recoder_jax.charts.tiers import LAYERS, NO_TIER, TIERS, refusal, report, summary, tier_of
 
 HEAD = 'import matplotlib.pyplot as plt\nimport numpy as np\nimport os\n'
@@ -295,6 +295,24 @@ def test_counting_a_scratch_directory_stops_at_its_bounds(tmp_path):
     assert holds_more(str(tmp_path), 20, 1 << 20) and holds_more(str(tmp_path), 21, 20 * 4096)
     (tmp_path / 'unlisted').mkdir(0o300)
     assert holds_more(str(tmp_path), 100, 1 << 20)
+    (tmp_path / 'unlisted').rmdir()
+    assert not holds_more(str(tmp_path), 100, 1 << 20)
+
+
+@pytest.mark.parametrize('name', ['d', 'd' * 250], ids=['many levels', 'a path too long to open'])
+def test_what_lies_too_deep_to_be_counted_is_more(tmp_path, name):
+    home = os.open('.', os.O_RDONLY)
+    os.chdir(tmp_path)
+    for level in range(102 if name == 'd' else 17):
+        assert not holds_more(str(tmp_path), 1000, 1 << 20), level
+        os.mkdir(name)
+        os.chdir(name)
+    open('hidden', 'w').close()
+    os.fchdir(home)
+    os.close(home)
+    assert holds_more(str(tmp_path), 1000, 1 << 20)
+    empty_directory(str(tmp_path))
+    assert os.listdir(tmp_path) == []
 
 
 ORDINARY = '''
