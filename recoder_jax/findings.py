@@ -1,13 +1,13 @@
 """Keeps the results of finished runs as lines of a small file, and prints the tables of such files.
 
-    python -m recoder_jax.findings docs/findings/strategies.jsonl runs/strategies/*_seed?     writes the file, then prints it
+    python -m recoder_jax.findings docs/findings/strategies.jsonl runs/strategies/*_seed?     writes their lines, then prints the file
     python -m recoder_jax.findings docs/findings/strategies.jsonl                             prints it
     python -m recoder_jax.findings docs/findings/strategies.jsonl --over=full                 and what each arm has more than that one
 
 A line is one run: arm (the name of its config), seed, hash of the config, versions, machine, updates, sampled tokens, scores of every turn and of the
 correction with their intervals, and low-level of every chart, so that arms can be compared chart by chart without the runs. Runs that lead to a run,
 RUN_part1 and so on as launch/study.sh leaves them, count in its updates and tokens.
-Write a file on the machine that ran the runs: the line names it.
+A run takes the place of the line of its arm and seed; other lines stay. Write them on the machine that ran the runs: the line names it.
 """
 
 import argparse
@@ -68,30 +68,53 @@ def machine_name() -> str:
 
 
 def write(file: Path, paths: Sequence[str], machine: str) -> None:
-    """Writes a line a run. ValueError for a run without an evaluation."""
-    runs = read_runs(paths)
-    lines = []
-    for run in runs:
+    """Writes a line a run, in the place of the line that the file has of its arm and seed; other lines stay.
+
+    ValueError for a run without an evaluation, for two runs of one arm and seed, and for a file that this door did not write.
+    """
+    new = {}
+    for run in read_runs(paths):
         evaluation = run.directory.read_evaluation()
         if evaluation is None:
             raise ValueError(f'{run.directory.path} was not evaluated; evaluate it first or leave it out')
-        lines.append(json.dumps(summary(run, evaluation, machine), sort_keys=True))
+        line = summary(run, evaluation, machine)
+        if (line['arm'], line['seed']) in new:
+            raise ValueError(f"{run.directory.path} is another run of arm '{line['arm']}' and seed {line['seed']}; give arms names of their own (config.name)")
+        new[line['arm'], line['seed']] = line
+    lines = ({(row['arm'], row['seed']): row for row in _lines(file)} if file.exists() else {}) | new
+    arms = list(dict.fromkeys(arm for arm, _ in lines))
+    ordered = sorted(lines.values(), key=lambda line: arms.index(line['arm']))
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text('\n'.join(lines) + '\n')
+    file.write_text('\n'.join(json.dumps(line, sort_keys=True) for line in ordered) + '\n')
 
 
 def read(file: Path) -> list[dict]:
     """ValueError for a file that this door did not write."""
     if not file.is_file():
         raise FileNotFoundError(f'there is no {file}; name runs behind it to write it')
+    rows = _lines(file)
     try:
-        rows = [json.loads(line) for line in file.read_text().splitlines()]
         for row in rows:
             row['measures'] = {name: Interval(**each) for name, each in row['measures'].items()}
             row['turns'] = [{name: each if name == 'turn' else Interval(**each) for name, each in turn.items()} for turn in row['turns']]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f'{file} is no file of findings ({error!r}); write it again') from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _no_findings(file, error) from None
     return rows
+
+
+def _lines(file: Path) -> list[dict]:
+    """The lines as they stand, each known by its arm and seed."""
+    try:
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        for row in rows:
+            row['arm'], row['seed']
+    except (ValueError, KeyError, TypeError) as error:
+        raise _no_findings(file, error) from None
+    return rows
+
+
+def _no_findings(file: Path, error: Exception) -> ValueError:
+    return ValueError(f'{file} is no file of findings ({error!r}); move it away and write it again')
 
 
 def tables(rows: Sequence[dict]) -> str:
@@ -152,7 +175,7 @@ def differences(rows: Sequence[dict], over: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog='python -m recoder_jax.findings', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('file', type=Path, metavar='FILE', help='lines of JSON, such as docs/findings/strategies.jsonl')
-    parser.add_argument('runs', nargs='*', metavar='RUN', help='evaluated run directories; the file is written anew from them')
+    parser.add_argument('runs', nargs='*', metavar='RUN', help='evaluated run directories, whose lines are written or replaced')
     parser.add_argument('--machine', default='', help='what ran them (default: this machine)')
     parser.add_argument('--over', default='', metavar='ARM', help='also print what every arm has more than this one, chart by chart')
     options = parser.parse_args(arguments)

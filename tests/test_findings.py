@@ -53,6 +53,33 @@ def test_what_is_no_file_of_findings_is_said_in_a_sentence(content, tmp_path, ca
     assert findings.main([str(file)]) == 2 and str(file) in capsys.readouterr().err
     a_run(tmp_path / "run", 1)
     assert findings.main([str(file), str(tmp_path / "run")]) == 2 and "not evaluated" in capsys.readouterr().err
+    made_up_run.evaluate(RunDirectory(tmp_path / "run"), (0.5, 0.6), 16, 1)
+    code = findings.main([str(file), str(tmp_path / "run")])
+    said = capsys.readouterr().err
+    assert code == 0 if content is None else (code, file.read_text()) == (2, content) and "is no file of findings" in said
+    assert said.count("\n") == (content is not None)
+
+
+def test_a_run_takes_the_place_of_the_line_of_its_arm_and_seed_and_others_stay(tmp_path, capsys):
+    def evaluated(name, arm, seed, score):
+        made_up_run.evaluate(a_run(tmp_path / name, seed, name=arm), (score, score), 16, seed)
+        return str(tmp_path / name)
+
+    file = tmp_path / "study.jsonl"
+
+    def told(*paths):
+        code = findings.main([str(file), *paths])
+        return code, [(row["arm"], row["seed"], round(row["turns"][0]["low_level"]["value"])) for row in map(json.loads, file.read_text().splitlines())]
+
+    first = [evaluated("a1", "a", 1, 0.2), evaluated("a2", "a", 2, 0.3), evaluated("b1", "b", 1, 0.4)]
+    before = told(*first)[1]
+    assert [row[:2] for row in before] == [("a", 1), ("a", 2), ("b", 1)]
+    code, after = told(evaluated("again", "a", 2, 0.8), evaluated("a3", "a", 3, 0.5))
+    assert code == 0 and [row[:2] for row in after] == [("a", 1), ("a", 2), ("a", 3), ("b", 1)]
+    assert (after[0], after[3]) == (before[0], before[2]) and after[1] != before[1]
+    capsys.readouterr()
+    assert told(str(tmp_path / "a2"), str(tmp_path / "again")) == (2, after)
+    assert "is another run of arm 'a' and seed 2" in capsys.readouterr().err
 
 
 def test_the_interval_of_an_arm_grows_with_the_spread_of_its_seeds_and_never_below_that_of_the_charts():

@@ -93,7 +93,7 @@ class Batches:
         batch = Batch()
         try:
             with contextlib.ExitStack() as pools:
-                hasty = pools.enter_context(Sandbox(workers=2, limits=LOWER if name else HASTY, seed=3, tier=name))
+                hasty = pools.enter_context(Sandbox(workers=4, limits=LOWER if name else HASTY, seed=3, tier=name))
                 if name is not None and hasty.tier != name:
                     return Batch(unavailable=f'this machine reaches {hasty.tier} only')
                 patient = pools.enter_context(Sandbox(workers=2, limits=PATIENT, seed=3, tier=name))
