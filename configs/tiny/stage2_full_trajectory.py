@@ -12,7 +12,7 @@ def get_config():
     config.name = "RL stage 2"
     config.kind = "rl"
     config.seed = 2  # other charts and samples than the other stages
-    config.steps = 14
+    config.steps = 30
 
     config.model.unroll = 4
 
@@ -31,12 +31,12 @@ def get_config():
     config.batch.least_images = 40
     config.batch.suffixes = 2  # on a CPU attention over long rows costs more than the repeated prompt
 
-    config.optimizer.learning_rate = 1.5e-4
+    config.optimizer.learning_rate = 1e-4
     config.optimizer.schedule = "constant"
     config.optimizer.warmup = 2
 
     config.reward.alpha = 0.9  # no judge on a laptop: format 0.1, rule 0.9
     config.reward.beta = 0.0
 
-    config.checkpoint.every = 7
+    config.checkpoint.every = 10
     return config
