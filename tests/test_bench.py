@@ -33,7 +33,7 @@ def printed(folder):
     from contextlib import redirect_stdout
     from io import StringIO
     with redirect_stdout(StringIO()) as out:
-        assert door.main(["rewards", "--programs", str(folder), "--workers", "2", "--rounds", "1",
+        assert door.main(["rewards", "--programs", str(folder), "--workers", "1", "2", "--rounds", "1",
                           "--isolation", "forced", "--json"]) == 0
     return json.loads(out.getvalue())
 
@@ -41,7 +41,7 @@ def printed(folder):
 def test_a_small_run_gives_the_keys(printed):
     assert printed["programs"] == 2 and printed["rounds"] == 1 and printed["subject"] == "rewards"
     assert {"processor", "cores", "load", "date", "versions"} <= set(printed["machine"])
-    assert [run["workers"] for run in printed["runs"]] == [2]
+    assert [run["workers"] for run in printed["runs"]] == [1, 2]
     for run in printed["runs"]:
         assert set(run["replay"]) == set(rewards.REPLAYS)
         assert all(set(mode) == MODE for mode in run["replay"].values())

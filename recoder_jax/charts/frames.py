@@ -95,7 +95,7 @@ def early_end(ending: Ending, limits: Limits) -> tuple[Status, str] | None:
     if -ending.code == signal.SIGXCPU or (-ending.code == signal.SIGKILL and ending.cpu_seconds >= limits.seconds):
         return Status.timeout, f'the program used {ending.cpu_seconds:.1f} s of CPU time'
     if -ending.code == signal.SIGXFSZ:
-        return Status.output, 'the program wrote more files than its scratch directory holds'
+        return Status.output, 'the program wrote more files, or deeper, than its scratch directory holds'
     if -ending.code == signal.SIGSYS:
         return Status.forbidden, 'the program made a system call that is denied'
     return Status.killed, f'the process of the program was ended by signal {-ending.code}'

@@ -1,5 +1,5 @@
 """Nests 3,000 directories, which kills a wipe that recurses.
-expect: ok
+expect: ok|output
 """
 import os
 import matplotlib.pyplot as plt

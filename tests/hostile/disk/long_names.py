@@ -1,5 +1,5 @@
 """Nests long names, so that a path is longer than a path may be.
-expect: ok
+expect: ok|output
 """
 import os
 import matplotlib.pyplot as plt
