@@ -146,6 +146,18 @@ def test_curves_lay_a_stage_behind_its_start_and_seeds_together(tmp_path):
     assert first.high.max() > 18 and panel.get_ylim() == (2 - 2.5, 7 + 2.5)  # bands of two seeds are wide, and cut half a span beyond the seeds
 
 
+def test_curves_of_a_run_lie_behind_those_of_its_parts_whether_they_are_named_or_not(tmp_path):
+    a_run(tmp_path / "arm_seed1_part1", 1, steps=3)
+    a_run(tmp_path / "arm_seed1_part2", 1, steps=5, init=tmp_path / "arm_seed1_part1")
+    a_run(tmp_path / "arm_seed1", 1, init=tmp_path / "arm_seed1_part2")
+    a_run(tmp_path / "other", 1, name="other", init=tmp_path / "arm_seed1_part2")
+
+    def offset(*names):
+        return curves_of(read_runs([tmp_path / name for name in names]), "reward/total")[0].offset
+
+    assert (offset("arm_seed1"), offset("arm_seed1", "arm_seed1_part2"), offset("arm_seed1_part2"), offset("other")) == (8, 8, 3, 0)
+
+
 def test_arms_of_a_study_have_one_budget():
     configs = {name: load(f"{STUDY}:{name}") for name in ("full", "full_eta", "shared", "shared_half", "full_half")}
     assert {responses(each) for each in configs.values()} == {144}

@@ -131,12 +131,19 @@ def _start(run: Run) -> Path | None:
 
 
 def _offset(runs: Sequence[Run], own: Mapping[int, Group], places: Mapping[Path | None, int], group: Group, metric: str) -> int:
-    """Updates with the metric of the groups a group starts from, one after the other."""
-    offset, met = 0, {group.runs}
-    while True:
-        place = places.get(_start(runs[group.runs[0]]))
-        if place is None or own[place].runs in met:
-            return offset
-        group = own[place]
-        met.add(group.runs)
-        offset += max((row['step'] for member in group.runs for row in runs[member].metrics if metric in row), default=0)
+    """Updates with the metric of what a group starts from, one after the other: groups, and the parts of a run as launch/study.sh leaves them."""
+    offset, met, run = 0, {group.runs}, runs[group.runs[0]]
+    while (start := _start(run)) is not None:
+        if start in places:
+            group = own[places[start]]
+            if group.runs in met:
+                break
+            met.add(group.runs)
+            before = [runs[member] for member in group.runs]
+        elif start.name.startswith(f'{run.directory.name.partition("_part")[0]}_part') and start != run.directory.path.resolve():
+            before = read_runs([start])
+        else:
+            break
+        offset += max((row['step'] for each in before for row in each.metrics if metric in row), default=0)
+        run = before[0]
+    return offset
