@@ -156,6 +156,9 @@ def test_curves_of_a_run_lie_behind_those_of_its_parts_whether_they_are_named_or
         return curves_of(read_runs([tmp_path / name for name in names]), "reward/total")[0].offset
 
     assert (offset("arm_seed1"), offset("arm_seed1", "arm_seed1_part2"), offset("arm_seed1_part2"), offset("other")) == (8, 8, 3, 0)
+    again = RunDirectory(tmp_path / "arm_seed1_part1")
+    again.write_config({**again.read_config(), "init": str(tmp_path / "arm_seed1_part2")})  # each from the other
+    assert offset("arm_seed1") == 8
 
 
 def test_arms_of_a_study_have_one_budget():

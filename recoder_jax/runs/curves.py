@@ -132,15 +132,17 @@ def _start(run: Run) -> Path | None:
 
 def _offset(runs: Sequence[Run], own: Mapping[int, Group], places: Mapping[Path | None, int], group: Group, metric: str) -> int:
     """Updates with the metric of what a group starts from, one after the other: groups, and the parts of a run as launch/study.sh leaves them."""
-    offset, met, run = 0, {group.runs}, runs[group.runs[0]]
-    while (start := _start(run)) is not None:
+    offset, run = 0, runs[group.runs[0]]
+    met = {group.runs, run.directory.path.resolve()}
+    while (start := _start(run)) is not None and start not in met:
+        met.add(start)
         if start in places:
             group = own[places[start]]
             if group.runs in met:
                 break
             met.add(group.runs)
             before = [runs[member] for member in group.runs]
-        elif start.name.startswith(f'{run.directory.name.partition("_part")[0]}_part') and start != run.directory.path.resolve():
+        elif start.name.startswith(f'{run.directory.name.partition("_part")[0]}_part'):
             before = read_runs([start])
         else:
             break
