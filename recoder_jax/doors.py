@@ -1,5 +1,6 @@
 """What all doors share: one clear sentence and exit code 2 for bad input, without a traceback."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -22,6 +23,7 @@ def door(name: str, action: Callable[[], None]) -> int:
     Bad input is a ValueError, an OSError, or one of the errors of jax that a setting mends; any other error is raised. With the
     environment variable RECODER_TRACEBACK set, bad input keeps its traceback too.
     """
+    gc.set_threshold(10_000, 20, 50)  # jax traces in small objects that live on: at Python's 700 a seventh of a warm start is collecting
     try:
         action()
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ What needs jax is imported in the fixture that uses it: the tests of charts/ als
 
 import dataclasses
 import fcntl
+import gc
 import os
 import tempfile
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 # Most of the time of the tests goes into compiling small programs that run once; unoptimised they compile in about half of it, and without emitters
 # of fusions in about half of that.
 os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false {os.environ.get('XLA_FLAGS', '')}".strip()
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")  # lines of source in programs, which no test reads: a twentieth of the time
 # Files that take longest, the longest first, so that two workers end together.
 FIRST = (
     "test_train.py", "test_hostile.py", "test_processes.py", "test_learning.py", "test_attention.py", "test_sampling.py", "test_beyond.py", "test_sharding.py",
@@ -41,6 +43,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {name: place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: order.get(item.path.name, len(FIRST)))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays, and tracing makes many small objects: looking for cycles among them took a tenth of the time of the tests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -146,17 +146,23 @@ def test_an_update_that_is_not_finite_leaves_parameters_and_moments_and_counts_a
     assert np.isfinite(norm) and largest_difference(state.params, policy.params) > 1e-5
 
 
-@pytest.mark.parametrize("remat", ["blocks", "attention"])
-@pytest.mark.parametrize("attention", ["xla", "splash_interpret"])
-def test_what_the_backward_pass_computes_again_changes_no_gradient(policy, remat, attention):
-    """Nor does the TPU's kernel, here run step by step: the update of two groups is that of plain attention with everything kept."""
+@pytest.fixture(scope="module")
+def kept(policy):
+    """Two groups, and the loss and gradient of plain attention that keeps everything for the backward pass."""
     trees = [group_of(policy.encoder, seed, suffixes=2) for seed in range(2)]
     shape = Shape(1, 2, max(tree.size for tree in trees))
-    kept = loss_and_gradient(policy, trees, shape)
+    return trees, shape, loss_and_gradient(policy, trees, shape)
+
+
+@pytest.mark.parametrize("remat", ["blocks", "attention"])
+@pytest.mark.parametrize("attention", ["xla", "splash_interpret"])
+def test_what_the_backward_pass_computes_again_changes_no_gradient(policy, kept, remat, attention):
+    """Nor does the TPU's kernel, here run step by step: the update of two groups is that of plain attention with everything kept."""
+    trees, shape, (loss, gradient) = kept
     sizes = dataclasses.replace(policy.config, remat=remat, attention=attention)
     again = loss_and_gradient(dataclasses.replace(policy, graphdef=nnx.graphdef(abstract_model(sizes)), config=sizes), trees, shape)
-    np.testing.assert_allclose(kept[0], again[0], rtol=1e-5)
-    assert largest_difference(kept[1], again[1]) < 1e-5
+    np.testing.assert_allclose(loss, again[0], rtol=1e-5)
+    assert largest_difference(gradient, again[1]) < 1e-5
 
 
 def test_first_moments_are_kept_in_the_asked_dtype(policy):

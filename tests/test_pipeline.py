@@ -69,7 +69,7 @@ def test_processes_together_see_any_span_of_the_order(size, processes, start, co
 
 
 @given(st.integers(1, 30), st.lists(st.sampled_from([1, 2, 4]), min_size=2, max_size=5), st.lists(st.sampled_from([4, 8, 12]), min_size=8, max_size=8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_a_run_started_again_with_more_or_fewer_processes_goes_on_with_the_same_order(size, lives, counts):
     """Each life takes two updates from the position that the one before it left; with refills updates take unequal numbers of charts."""
     position, seen = 0, []

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -59,6 +60,20 @@ def kill_after(arguments, environment, run, lines, number=signal.SIGKILL):
     return process.returncode, said
 
 
+def tell_after(run, lines, number):
+    """Send this process a signal as soon as metrics.jsonl of a training in it holds `lines` lines."""
+    metrics = Path(run) / "metrics.jsonl"
+
+    def wait():
+        deadline = time.monotonic() + 400
+        while time.monotonic() < deadline:
+            if metrics.exists() and metrics.read_bytes().count(b"\n") >= lines:
+                return os.kill(os.getpid(), number)
+            time.sleep(0.02)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def content(run, steps=None):
     """Everything a run leaves that does not depend on the clock: metrics, dialogues, parameters. steps: metrics and parameters of so many only."""
     lines = [json.loads(line) for line in (Path(run) / "metrics.jsonl").read_text().splitlines()][:steps]
@@ -97,12 +112,13 @@ def whole_rl(world, tmp_path_factory) -> Path:
     [("sft", SMALL, SFT_STEPS, 5), ("stage1_shared_first_turn", [*SMALL_RL, "--config.checkpoint.every=1"], RL_STEPS, 2)],
     ids=["sft", "rl"],
 )
-def test_killed_and_resumed_training_ends_with_the_same_bits(config, extra, steps, kill, world, environment, tmp_path, request):
+def test_killed_and_resumed_training_ends_with_the_same_bits(config, extra, steps, kill, world, environment, tmp_path, request, capsys):
     whole, broken = request.getfixturevalue("whole_sft" if config == "sft" else "whole_rl"), tmp_path / "broken"
     extra = [*extra, f"--config.steps={steps}"]
     if config == "sft":
         extra += [f"--config.mirror=file://{tmp_path / 'store'}"]
-        code, said = kill_after(command(config, broken, world, extra), environment, broken, 2, signal.SIGTERM)
+        tell_after(broken, 2, signal.SIGTERM)
+        code, said = train.main(command(config, broken, world, extra)[3:]), capsys.readouterr().err
         done = len((broken / "metrics.jsonl").read_text().splitlines())
         assert code == 75 and f"train: stopped at step {done} (SIGTERM); its checkpoint is written; the same command goes on" in said
         assert 2 <= done < kill and (broken / "checkpoints" / str(done)).is_dir()
