@@ -33,7 +33,11 @@ FIRST = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What one test compiles, the others find, in other workers and in the trainings they start too. A limit of the size is what makes jax lock it."""
+    """What one test compiles, the others find, in other workers and in the trainings they start too. A limit of the size is what makes jax lock it.
+
+    Imports and tracing make many small objects that stay: looking for cycles among them as often as Python does took a tenth of the time of the tests.
+    """
+    gc.set_threshold(10_000, 20, 50)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="compilations_", ignore_cleanup_errors=True)
         config.add_cleanup(folder.cleanup)
@@ -46,10 +50,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays, and tracing makes many small objects: looking for cycles among them took a tenth of the time of the tests."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -51,9 +51,10 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Scope:
-    """Where weights are being declared: random numbers, parameter dtype, name prefix, number of stacked layers."""
+    """Where weights are being declared: random numbers (None: zeros, where shapes alone are asked), parameter dtype, name prefix, number of
+    stacked layers."""
 
-    rngs: nnx.Rngs
+    rngs: nnx.Rngs | None
     dtype: jnp.dtype
     prefix: str = ''
     layers: int | None = None
@@ -95,7 +96,8 @@ def weight(
     if scope.layers is not None:
         row = dataclasses.replace(row, axes=('layers', *axes))
         shape = (scope.layers, *shape)
-    return nnx.Param(init(scope.rngs.params, shape, scope.dtype), row=row)
+    value = jnp.zeros(shape, scope.dtype) if scope.rngs is None else init(scope.rngs.params, shape, scope.dtype)
+    return nnx.Param(value, row=row)
 
 
 def ones(draw_key: Callable[[], jax.Array], shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:

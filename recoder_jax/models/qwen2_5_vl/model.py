@@ -34,7 +34,7 @@ from recoder_jax.models.weights import Scope
 class Qwen2_5_VL(nnx.Module):
     """Vision tower and decoder."""
 
-    def __init__(self, config: Config, rngs: nnx.Rngs):
+    def __init__(self, config: Config, rngs: nnx.Rngs | None):
         scope = Scope(rngs, jnp.dtype(config.param_dtype))
         self.config = config
         self.vision = VisionTower(scope.child('visual.'), config)
@@ -114,4 +114,4 @@ def _initial_state(config: Config, key: jax.Array) -> nnx.State:
 
 def abstract_model(config: Config) -> Qwen2_5_VL:
     """The policy with `jax.ShapeDtypeStruct` in place of every array; costs no memory."""
-    return nnx.eval_shape(lambda: Qwen2_5_VL(config, nnx.Rngs(0)))
+    return nnx.eval_shape(lambda: Qwen2_5_VL(config, None))
