@@ -1,4 +1,4 @@
-"""Compiles the TPU's attention for a topology: `python -m tests.aot_attention v5e:2x2 TENSOR SEQUENCE`; prints bytes of temporaries."""
+"""Compiles the TPU's attention for topologies and prints bytes of temporaries: `python -m tests.aot_attention v5e:2x2,TENSOR,SEQUENCE ...`."""
 
 import sys
 
@@ -36,8 +36,10 @@ def main(topology: str, tensor: int, sequence: int) -> None:
         ):
             compiled = jax.jit(jax.grad(function, argnums=(0, 1, 2))).lower(*arguments).compile()
             assert "tpu_custom_call" in compiled.as_text()
-            print(function.__name__, compiled.memory_analysis().temp_size_in_bytes)
+            print(topology, function.__name__, compiled.memory_analysis().temp_size_in_bytes)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    for argument in sys.argv[1:]:
+        name, *sizes = argument.split(",")
+        main(name, *map(int, sizes))

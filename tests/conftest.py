@@ -8,6 +8,7 @@ import fcntl
 import gc
 import os
 import tempfile
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 if TYPE_CHECKING:
     from flax import nnx
 
+    from recoder_jax.charts.sandbox import Sandbox
     from recoder_jax.dialogue.encoder import Encoder
     from recoder_jax.models.qwen2_5_vl.config import Config
 
@@ -83,12 +85,21 @@ def policy() -> RandomPolicy:
     return RandomPolicy(graphdef, params, config, encoder)
 
 
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator["Sandbox"]:
+    """A sandbox with the settings a user gets, for tests that need programs executed; its server takes two seconds to start."""
+    from recoder_jax.charts.sandbox import Sandbox
+
+    with Sandbox(workers=1) as opened:
+        yield opened
+
+
 def image_of(seed: int, height: int = 56, width: int = 56) -> np.ndarray:
     """A random image, uint8 [height, width, 3]."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-WORLD = ("--train", "24", "--validation", "1", "--test", "6", "--workers", "2")
+WORLD = ("--train", "24", "--validation", "1", "--test", "6", "--workers", "1")
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ from recoder_jax.bench import importing, rewards
 from recoder_jax.bench.memory import Peak
 from recoder_jax.bench.programs import PROGRAMS
 from recoder_jax.bench.ways import Failed, Floor
-from recoder_jax.charts.sandbox import Sandbox
 
 LINE = "import matplotlib.pyplot as plt\nplt.figure(figsize=(2, 2))\nplt.plot([1, 2], color='red')\nplt.title('t')\n"
 MODE = {"seconds", "executions_per_second", "pairs_per_second_cached", "pairs_per_second_uncached", "ratio_to_floor",
@@ -96,9 +95,8 @@ def test_the_floor_says_why_a_program_fails():
             floor.run("pass")
 
 
-def test_own_programs_run_and_differ():
-    with Sandbox(workers=2, isolation="forced") as sandbox:
-        executions = dict(zip(PROGRAMS, sandbox.execute_all(list(PROGRAMS.values())), strict=True))
+def test_own_programs_run_and_differ(sandbox):
+    executions = dict(zip(PROGRAMS, sandbox.execute_all(list(PROGRAMS.values())), strict=True))
     assert {name: execution.log for name, execution in executions.items() if not execution.ok} == {}
     assert len({execution.elements for execution in executions.values()}) == len(PROGRAMS) >= 28
 

@@ -8,7 +8,6 @@ from matplotlib import colors as matplotlib_colors
 import numpy as np
 import pytest
 
-from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.data.chart_world import ChartWorld, split_of
 from recoder_jax.data.chart_world_spec import KINDS, PANELS, SPLITS
 from recoder_jax.data.chart_world_words import COLORS, dial, KIND_WEIGHTS
@@ -65,12 +64,11 @@ def test_programs_are_short_and_colours_are_known_to_matplotlib():
     assert not {'white', 'none'} & set(names)
 
 
-def test_golden_programs_run_and_draw_224_by_224_pixels():
+def test_golden_programs_run_and_draw_224_by_224_pixels(sandbox):
     sample = [program for difficulty in DIFFICULTIES for program in programs('test', 8, difficulty)]
-    with Sandbox(workers=1) as sandbox:
-        for program, execution in zip(sample, sandbox.execute_all(sample)):
-            assert execution.ok, f'{execution.log}\n{program}'
-            assert execution.render.shape == (224, 224, 3)
+    for program, execution in zip(sample, sandbox.execute_all(sample)):
+        assert execution.ok, f'{execution.log}\n{program}'
+        assert execution.render.shape == (224, 224, 3)
 
 
 def test_no_title_or_label_is_cut_by_the_edge_of_the_figure(tmp_path, monkeypatch):

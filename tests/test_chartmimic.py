@@ -15,7 +15,6 @@ from recoder_jax.charts.chartmimic import (
     MAX_CHARACTERS, MAX_COLORS, MAX_TEXTS, ChartMimicElements, match_chart_types, match_colors, match_layout, match_texts,
     thinned_colors)
 from recoder_jax.charts.colour import color_similarity
-from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.charts.scores import rule_score
 
 HEAD = 'import matplotlib.pyplot as plt\nimport numpy as np\n'
@@ -73,12 +72,6 @@ PAIRS = {
         'a.twinx().stackplot([1, 2], [1, 2], colors=["y"]); f.suptitle("above"); f.supxlabel("below")\n',
         (0.6666666666666666, 0.0, 0.6666666666666666, 0.5516514007699592)),
 }
-
-
-@pytest.fixture(scope='module')
-def sandbox():
-    with Sandbox(workers=2) as pool:
-        yield pool
 
 
 @pytest.fixture(scope='module')

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from recoder_jax.charts.chart import Chart
-from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.charts.scores import rule_score
 from recoder_jax.data.chart_world import ChartWorld
 from recoder_jax.data.corrections import CRASHES, EDITS, make_correction, world_correction
@@ -68,11 +67,10 @@ def test_what_the_diagnosis_says_about_texts_and_colours_is_true():
     assert min(checked[how] for how in ('wrong', 'missing', 'color')) > 5
 
 
-def test_flawed_programs_score_below_golden_ones_and_crashes_raise_what_they_name():
+def test_flawed_programs_score_below_golden_ones_and_crashes_raise_what_they_name(sandbox):
     pairs = sample(8)
-    with Sandbox(workers=1) as sandbox:
-        golden = sandbox.execute_all([program for program, _ in pairs])
-        flawed = sandbox.execute_all([correction.flawed for _, correction in pairs])
+    golden = sandbox.execute_all([program for program, _ in pairs])
+    flawed = sandbox.execute_all([correction.flawed for _, correction in pairs])
     for (program, correction), right, wrong in zip(pairs, golden, flawed):
         assert wrong.ok == (not correction.error), f'{correction}\n{wrong.log}'
         assert correction.error in wrong.log

@@ -45,11 +45,9 @@ NOTHING = {
 
 
 @pytest.fixture(scope='module')
-def execute():
-    with Sandbox(workers=2) as sandbox:
-        programs = [*SERIES, *NOTHING]
-        started = dict(zip(programs, sandbox.execute_all([HEAD + program for program in programs]), strict=True))
-        yield started.__getitem__
+def execute(sandbox):
+    programs = [*SERIES, *NOTHING]
+    return dict(zip(programs, sandbox.execute_all([HEAD + program for program in programs]), strict=True)).__getitem__
 
 
 @pytest.mark.parametrize('program', [program for program, series in SERIES.items() if series])
@@ -123,9 +121,8 @@ def test_single_marks_after_another_are_one_series():
     assert sorted_series([('plot', 'y', (float('inf'),))]) == () and series_of('plot', 'points', np.empty((0, 2))) == []
 
 
-def test_equal_programs_give_equal_data_whatever_the_order_of_calls(execute):
-    with Sandbox(workers=2) as sandbox:
-        one, two = sandbox.execute_all([HEAD + 'plt.plot([1, 2]); plt.bar([0, 1], [4, 5])', HEAD + 'plt.bar([0, 1], [4, 5]); plt.plot([1, 2])'])
+def test_equal_programs_give_equal_data_whatever_the_order_of_calls(sandbox):
+    one, two = sandbox.execute_all([HEAD + 'plt.plot([1, 2]); plt.bar([0, 1], [4, 5])', HEAD + 'plt.bar([0, 1], [4, 5]); plt.plot([1, 2])'])
     by_type = defaultdict(list)
     for name, _, values in one.elements.data:
         by_type[name].append(values)

@@ -10,7 +10,6 @@ import pytest
 
 from recoder_jax import evaluate
 from recoder_jax.charts.chart import Chart
-from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.data.sources import open_charts
 from recoder_jax.dialogue.response import write_response
 from recoder_jax.evaluation import blocks
@@ -45,12 +44,6 @@ def door(world, workdir, *more):
 
 def at(server, *more):
     return [f'--server={server.address}', '--model=scripted', '--config.evaluation.concurrency=2', *more]
-
-
-@pytest.fixture(scope='module')
-def sandbox():
-    with Sandbox(workers=1) as opened:
-        yield opened
 
 
 @pytest.fixture(scope='module')

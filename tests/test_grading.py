@@ -7,7 +7,6 @@ import pytest
 
 from recoder_jax import evaluate
 from recoder_jax.charts.chart import Chart
-from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.data.builders import ChartRecord
 from recoder_jax.data.building import Request, Tally, build
 from recoder_jax.data.sources import open_charts
@@ -150,12 +149,12 @@ def test_chartx_grades_programs_by_type_and_a_judge_that_was_away_is_asked_for_w
     assert 'grade (0 to 5), last turn' in (tmp_path / 'tables.csv').read_text()
 
 
-def test_an_instruction_is_asked_with_its_reference_and_the_target_stays_hidden(tmp_path):
+def test_an_instruction_is_asked_with_its_reference_and_the_target_stays_hidden(sandbox, tmp_path):
     """Direct charts open as ever; of a customized one the reference, the instruction and the own render are shown, and the score is against the target."""
     target, reference = image_of(1, 56, 84), image_of(2, 56, 56)
     asked = Chart('customized', target, GOLDEN.format(n=2), instruction='Draw [1, 2].', reference=reference)
     direct = Chart('direct', target, GOLDEN.format(n=2))
-    with serving([write_response('', GOLDEN.format(n=2))]) as server, Sandbox(workers=1) as sandbox:
+    with serving([write_response('', GOLDEN.format(n=2))]) as server:
         options = ServerOptions(server.address, 'm', temperature=0.0, response_tokens=64, concurrency=1)
         spoken, _ = play_remote(options, [asked, direct], Rules(2, seed=0, difference=True), sandbox, Journal(tmp_path / 'journal', 'a'))
         other = Chart('customized', target, GOLDEN.format(n=2), instruction='Draw [1, 9].', reference=reference)

@@ -288,7 +288,7 @@ def test_failed_download_is_one_sentence(tmp_path, monkeypatch):
 
 # ---- the door
 
-SMALL = ['--train', '12', '--validation', '2', '--test', '2', '--workers', '2']
+SMALL = ['--train', '12', '--validation', '2', '--test', '2', '--workers', '1']
 
 
 @pytest.fixture(scope='module')
@@ -297,12 +297,11 @@ def world(world, tmp_path_factory):
     return shutil.copytree(world, tmp_path_factory.mktemp('world') / 'data')
 
 
-def test_world_charts_are_the_renders_of_their_programs(world):
+def test_world_charts_are_the_renders_of_their_programs(world, sandbox):
     charts = open_charts(world, 'chart_world', 'train')
     assert [chart.id.rsplit('/', 1)[1] for chart in charts] == [str(index) for index in range(24)]
-    with Sandbox(workers=1) as sandbox:
-        for chart in charts[0], charts[7]:
-            assert np.array_equal(sandbox.execute(chart.program).render, chart.image)
+    for chart in charts[0], charts[7]:
+        assert np.array_equal(sandbox.execute(chart.program).render, chart.image)
     example = open_examples(world, 'chart_world', 'train')[3]
     response = parse_response(example.responses[0])
     assert response.well_formed and response.think and response.program == example.chart.program.strip('\n')
@@ -310,13 +309,12 @@ def test_world_charts_are_the_renders_of_their_programs(world):
 
 def test_corrections_hold_the_feedback_of_their_flawed_programs(world):
     examples = open_examples(world, 'chart_world_corrections', 'train')
-    with Sandbox(workers=1) as sandbox:
-        for example in examples:
-            first, last = (parse_response(text) for text in example.responses)
-            assert first.well_formed and last.well_formed and last.think
-            assert first.program != last.program == example.chart.program.strip('\n')
-            (render, log), = example.feedbacks
-            assert (render is None) == bool(log)
+    for example in examples:
+        first, last = (parse_response(text) for text in example.responses)
+        assert first.well_formed and last.well_formed and last.think
+        assert first.program != last.program == example.chart.program.strip('\n')
+        (render, log), = example.feedbacks
+        assert (render is None) == bool(log)
     assert len(examples) >= 10
 
 

@@ -13,8 +13,8 @@ SEED = 7
 
 @pytest.fixture(scope='module')
 def run():
-    """Executes a program. All programs of the tables start at once, so that both workers are busy."""
-    with Sandbox(workers=2, limits=Limits(seconds=60), seed=SEED) as pool:
+    """Executes a program; those of the tables are queued at once."""
+    with Sandbox(workers=1, limits=Limits(seconds=60), seed=SEED) as pool:
         tables = KINDS, LIBRARIES, LAYOUTS
         programs = [*(row[0] for table in tables for row in table.values()), *BEHAVIOURS.values(), RANDOM]
         started = {program: pool.submit(HEAD + program) for program in programs}

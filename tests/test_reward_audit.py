@@ -56,7 +56,7 @@ def test_the_door_leaves_a_table_a_picture_and_every_pair(tmp_path):
 
 
 def test_scripts_of_the_gallery_have_tables_of_their_own(gallery, tmp_path):
-    arguments = ['--charts', '1', '--difficulties', '0', '--gallery', gallery, '--gallery-charts', '2']
+    arguments = ['--charts', '1', '--workers', '1', '--difficulties', '0', '--gallery', gallery, '--gallery-charts', '2']
     assert reward_audit.main(['--out', str(tmp_path), *arguments]) == 0
     report = json.loads((tmp_path / 'audit.json').read_text())
     found = report.pop('gallery')
@@ -73,7 +73,7 @@ def test_scripts_of_the_gallery_have_tables_of_their_own(gallery, tmp_path):
 def damaged():
     """The executions of SCRIPT and of every damage of it: (damage, strength, program, execution)."""
     variants = [(INTACT, 0, SCRIPT), *damaged_scripts(SCRIPT)]
-    with Sandbox(workers=2, limits=Limits(seconds=60)) as sandbox:
+    with Sandbox(workers=1, limits=Limits(seconds=60)) as sandbox:
         executions = sandbox.execute_all([program for *_, program in variants])
     return [(*variant, execution) for variant, execution in zip(variants, executions, strict=True)]
 

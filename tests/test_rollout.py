@@ -10,7 +10,6 @@ import pytest
 from recoder_jax.charts.chart import Chart
 from recoder_jax.charts.execution import Status, failure
 from recoder_jax.charts.goldens import Goldens
-from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.charts.scores import same_program
 from recoder_jax.dialogue.difference import difference
 from recoder_jax.dialogue.encoder import Tokens
@@ -29,12 +28,6 @@ from tests.conftest import image_of
 
 GOLDEN = "import matplotlib.pyplot as plt\nplt.figure(figsize=(0.56, 0.56))\nplt.plot([1, 2], color='red')\nplt.title('a')\n"
 PLAN = Plan(turns=3, branch_turn=2, group=3, response_tokens=20, feedback_tokens=96, temperature=1.0)
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with Sandbox(workers=1) as sandbox:
-        yield sandbox
 
 
 @pytest.fixture(scope="module")

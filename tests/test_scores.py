@@ -17,7 +17,6 @@ from recoder_jax.charts.elements import MAX_COLORS, MAX_TEXTS, Elements
 from recoder_jax.charts.execution import Execution, Status, failure
 from recoder_jax.charts.goldens import Goldens
 from recoder_jax.charts.plot2code import pass_rate, text_match
-from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.charts.scores import MODES, rule_score, same_program
 
 HEAD = 'import matplotlib.pyplot as plt\nimport numpy as np\n'
@@ -146,12 +145,6 @@ SEEN = {
     'try: plt.plot([1, 2], [1, 2, 3])\nexcept ValueError: plt.bar([1], [1])': ({'bar'}, None),
     'plt.plot([1, 2], "o", mfc="r")': ({'plot'}, ('plot', '#FF0000')),
 }
-
-
-@pytest.fixture(scope='module')
-def sandbox():
-    with Sandbox(workers=2) as pool:
-        yield pool
 
 
 def test_every_chart_type_is_seen_and_scores_one_against_itself(sandbox):

@@ -9,7 +9,6 @@ import pytest
 
 from recoder_jax import correct, factory
 from recoder_jax.charts.scores import rule_score
-from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.configuration import defaults
 from recoder_jax.convert import main as convert
 from recoder_jax.data.chart_world import ChartWorld
@@ -17,13 +16,12 @@ from recoder_jax.dialogue.images import encode_png
 from recoder_jax.subjects import policy_config
 
 
-def test_it_draws_a_chart_it_never_saw_by_its_name(tmp_path):
+def test_it_draws_a_chart_it_never_saw_by_its_name(sandbox, tmp_path):
     golden = ChartWorld("test", 4, 0).program(0)
-    with Sandbox(workers=1) as sandbox:
-        wanted = sandbox.execute_all([golden])[0]
-        (tmp_path / "chart.png").write_bytes(encode_png(wanted.render))
-        assert correct.main(["--checkpoint=tiny", f"--image={tmp_path / 'chart.png'}", "--turns=1", f"--out={tmp_path / 'out'}"]) == 0
-        drawn = sandbox.execute_all([(tmp_path / "out" / "turn_1.py").read_text()])[0]
+    wanted = sandbox.execute(golden)
+    (tmp_path / "chart.png").write_bytes(encode_png(wanted.render))
+    assert correct.main(["--checkpoint=tiny", f"--image={tmp_path / 'chart.png'}", "--turns=1", f"--out={tmp_path / 'out'}"]) == 0
+    drawn = sandbox.execute((tmp_path / "out" / "turn_1.py").read_text())
     assert rule_score(drawn, wanted).low_level > 0.5
 
 

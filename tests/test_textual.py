@@ -8,7 +8,6 @@ from hypothesis import given, settings, strategies as st
 
 from recoder_jax.charts.elements import Elements
 from recoder_jax.charts.execution import Execution, Status, failure
-from recoder_jax.charts.sandbox import Sandbox
 from recoder_jax.rewards.alignment import MAX_TEXTS, common_in_any_order, common_in_order, text_similarity
 from recoder_jax.rewards.textual import PARTS, TextualOptions, data_of, textual_score
 
@@ -114,11 +113,10 @@ OTHERS = {
 
 
 @pytest.fixture(scope='module')
-def score():
+def score(sandbox):
     programs = OTHERS | {f'title {n}': GOLDEN.replace('plt.title("Sales of fruit")', text) for n, text in enumerate(VARIANTS['title'])}
     programs |= {f'data {n}': GOLDEN.replace('[30, 14, 55, 41]', text) for n, text in enumerate(VARIANTS['data'])}
-    with Sandbox(workers=2) as sandbox:
-        executions = dict(zip(programs, sandbox.execute_all([HEAD + program for program in programs.values()]), strict=True))
+    executions = dict(zip(programs, sandbox.execute_all([HEAD + program for program in programs.values()]), strict=True))
     assert all(execution.replayed for execution in executions.values())
 
     def compare(generated, golden='golden', **options):

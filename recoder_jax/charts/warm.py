@@ -35,8 +35,8 @@ def names_science(program: bytes) -> bool:
     return _NAMES_SCIENCE.search(program) is not None
 
 
-def warm_up(science: bool):
-    """Imports what programs import, with `science` also SCIENCE, draws what they draw, and settles the memory.
+def warm_up(science: bool, replay: bool):
+    """Imports what programs import, with `science` also SCIENCE, draws what they draw the way they do, and settles the memory.
 
     Returns the module `job` and an installed Recorder. The imports stand here because namespaces have to be entered
     before them.
@@ -59,8 +59,9 @@ def warm_up(science: bool):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         for figure in warm_figures.warm_figures():
-            picture.take_picture(figure, recorder, _MAX_PIXELS)
-            replayer.replay(picture.take_picture(figure, recorder, _MAX_PIXELS, replay=True).draw_list, _MAX_PIXELS)
+            drawn = picture.take_picture(figure, recorder, _MAX_PIXELS, replay)
+            if replay:
+                replayer.replay(drawn.draw_list, _MAX_PIXELS)
             recorder.reset()
             recorder.chartmimic.reset()
     matplotlib.rcdefaults()

@@ -70,7 +70,7 @@ def _answerer(settings: dict, limits: Limits, isolation: Isolation) -> Callable[
     if renderer is not None:
         renderer.warm()
         return lambda program, result: rendering.render_program(program, renderer, limits, isolation, result)
-    job, recorder = warm.warm_up(settings['science'])
+    job, recorder = warm.warm_up(settings['science'], replay)
     return lambda program, result: job.write_outcome(result, job.run_program(program, recorder, limits, seed, replay))
 
 
