@@ -32,7 +32,7 @@ def printed(folder):
     from contextlib import redirect_stdout
     from io import StringIO
     with redirect_stdout(StringIO()) as out:
-        assert door.main(["rewards", "--programs", str(folder), "--workers", "1", "2", "--rounds", "1",
+        assert door.main(["rewards", "--programs", str(folder), "--workers", "2", "--rounds", "1",
                           "--isolation", "forced", "--json"]) == 0
     return json.loads(out.getvalue())
 
@@ -40,7 +40,7 @@ def printed(folder):
 def test_a_small_run_gives_the_keys(printed):
     assert printed["programs"] == 2 and printed["rounds"] == 1 and printed["subject"] == "rewards"
     assert {"processor", "cores", "load", "date", "versions"} <= set(printed["machine"])
-    assert [run["workers"] for run in printed["runs"]] == [1, 2]
+    assert [run["workers"] for run in printed["runs"]] == [2]
     for run in printed["runs"]:
         assert set(run["replay"]) == set(rewards.REPLAYS)
         assert all(set(mode) == MODE for mode in run["replay"].values())
@@ -65,8 +65,8 @@ def test_programs_that_fail_are_named_and_left_out(printed):
 
 def test_without_json_a_table_is_printed(printed):
     text = rewards.table(printed)
-    assert text.count("\n| 1 | ") == 4 and text.count("\n| 2 | ") == 4
-    assert "1 workers, replay required: fork_and_walls" in text and "left out: broken.py" in text
+    assert text.count("\n| 2 | ") == 4
+    assert "2 workers, replay required: fork_and_walls" in text and "left out: broken.py" in text
 
 
 @pytest.mark.parametrize("arguments, sentence", [

@@ -10,7 +10,7 @@ from recoder_jax.rewards.mixture import Mixture, Ramp
 from recoder_jax.rollout.lessons import RolloutLessons
 from recoder_jax.rollout.play import Player
 from recoder_jax.runs.directory import RunDirectory
-from tests.test_rollout import GOLDEN, PLAN, Saying, player, sandbox  # noqa: F401  (fixtures)
+from tests.test_rollout import GOLDEN, PLAN, Saying, player  # noqa: F401  (a fixture)
 
 
 def test_the_weights_of_a_lesson_follow_its_step(policy, player, world, tmp_path):  # noqa: F811
