@@ -98,8 +98,9 @@ def test_arms_are_compared_chart_by_chart_and_seed_by_seed():
     found = paired({seed: over[seed] + gain for seed, gain in zip(over, gains)}, over)
     half = 4.302653 * np.std(gains, ddof=1) / math.sqrt(3)  # a gain equal on all charts leaves the bootstrap nothing
     assert np.allclose(found.seeds, gains) and np.allclose((found.value, found.high - found.value), (3, half), atol=1e-5)
-    alone = paired({7: charts.mean(axis=0) + 1.0}, over)
-    assert np.allclose((alone.value, alone.low, alone.high), 1.0)
+    start = {7: charts.mean(axis=0)}
+    alone, turned = paired(start, over), paired(over, start)  # the spread of the other arm's seeds counts from both sides
+    assert np.allclose((alone.value, alone.low, alone.high), (-turned.value, -turned.high, -turned.low), atol=0.2) and len(alone.seeds) == 3
     some = paired({seed: over[seed] + 2.0 for seed in list(over)[:2]} | {9: charts[0] + 50.0}, over)  # seed 9 has no partner
     assert np.allclose(some.seeds, (2.0, 2.0)) and np.allclose((some.value, some.low, some.high), 2.0)
     assert np.allclose(paired({2: over[2] + 5.0}, over).seeds, 5.0)

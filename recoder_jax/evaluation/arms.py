@@ -53,11 +53,16 @@ def paired(seeds: Mapping[int, np.ndarray], over: Mapping[int, np.ndarray]) -> M
     """What an arm has more than another, chart by chart. seeds, over: seed -> scores [N] of the same charts, in points.
 
     Seeds that both have are held against each other, and the others left out. Where that would leave one of several, or none, each seed is held
-    against the mean of the other arm's. Intervals as in `pooled`, the bootstrap over differences of charts."""
+    against the mean of the other arm's, and a lone one against each of them. Intervals as in `pooled`, the bootstrap over differences of charts."""
     common = [seed for seed in seeds if seed in over]
-    mean = np.mean(list(over.values()), axis=0)
-    others = {seed: over[seed] for seed in common} if len(common) > 1 or len(common) == len(seeds) else dict.fromkeys(seeds, mean)
-    return pooled([bootstrap_interval((np.asarray(seeds[seed]) - other) / 100) for seed, other in others.items()])
+    if len(seeds) == 1 and not common:
+        pairs = [(scores, other) for scores in seeds.values() for other in over.values()]
+    elif len(common) > 1 or len(common) == len(seeds):
+        pairs = [(seeds[seed], over[seed]) for seed in common]
+    else:
+        mean = np.mean(list(over.values()), axis=0)
+        pairs = [(scores, mean) for scores in seeds.values()]
+    return pooled([bootstrap_interval((np.asarray(one) - other) / 100) for one, other in pairs])
 
 
 def arms_of(runs: Mapping[str, Sequence[Mapping[str, Interval]]]) -> dict[str, dict[str, Measure]]:
