@@ -72,7 +72,8 @@ def test_waiting_for_a_turn_does_not_count_against_the_deadline():
 def test_waiting_for_a_turn_is_bounded_too():
     with judge_of('hang', queue_seconds=0.2, seconds=5.0, concurrency=1) as (judge, _):
         futures = [judge.submit(REFERENCE, render_of(n)) for n in range(3)]
-        assert [future.result(timeout=30).kind for future in futures[1:]] == ['queued'] * 2
+        kinds = [future.result(timeout=30).kind for future in futures]
+        assert sorted(kinds) == ['queued', 'queued', 'timeout']      # images are prepared in threads, so any may be the first
 
 
 def test_a_server_that_asks_for_patience_is_left_alone_for_so_long():
