@@ -5,7 +5,8 @@
 #
 # CONFIG is a file of configs/study, whose STUDY names the arms and the trainings each consists of; the name of another arm in the first place stands
 # for its run with the same seed, which is made first. A run that was evaluated is passed over, a killed one goes on from its last checkpoint, so the same
-# command is the way to resume. Runs are WORKDIR/ARM_seedN; overrides go to every training.
+# command is the way to resume. Runs are WORKDIR/ARM_seedN; those that lead to one are WORKDIR/ARM_seedN_partK, and their name is that of the training.
+# Overrides go to every training.
 #
 # START: run or policy that every arm starts from, or random for random weights. DATA: directory of its data sets. ARMS: some of the arms, by name (all). SEEDS: (1 2 3).
 # EVALUATE: config of the evaluation (configs/study/evaluate.py). RETRIES, PAUSE: as in local.sh.
@@ -40,7 +41,7 @@ go() { # command
 
 ended=" " # runs that this call has seen to
 run_arm() { # arm, seed: its trainings one after the other, each from the one before, and the evaluation of the last
-    local run=$workdir/$1_seed$2 from=$START number=0 place part parts
+    local run=$workdir/$1_seed$2 from=$START number=0 place name part parts
     [ "$START" != random ] || from=""
     if [[ $ended == *" $run "* ]]; then
         return
@@ -59,9 +60,9 @@ run_arm() { # arm, seed: its trainings one after the other, each from the one be
     echo "== $1, seed $2"
     for part in "${parts[@]}"; do
         number=$((number + 1))
-        place=$run
-        [ "$number" -eq "${#parts[@]}" ] || place=${run}_part$number
-        go python -m recoder_jax.train --config="$config:$part" --workdir="$place" --config.name="$1" --config.seed="$2" \
+        place=$run name=$1
+        [ "$number" -eq "${#parts[@]}" ] || place=${run}_part$number name=$part
+        go python -m recoder_jax.train --config="$config:$part" --workdir="$place" --config.name="$name" --config.seed="$2" \
             --config.data.dir="$DATA" --config.init="$from" "${overrides[@]}"
         from=$place
     done

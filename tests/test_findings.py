@@ -211,6 +211,7 @@ def test_the_launcher_runs_what_has_no_result(tmp_path):
     assert done.returncode == 0 and lines[0] == "== full, seed 2: evaluated already"
     part = f"{tmp_path}/shared_then_full_seed2"
     assert [f"--workdir={part}_part1" in lines[2], f"--config.init={part}_part1" in lines[3], "evaluate" in lines[4]] == [True] * 3 and len(lines) == 5
+    assert ["--config.name=shared_half" in lines[2], "--config.name=shared_then_full" in lines[3]] == [True, True]      # so that parts can be compared too
     behind = study("--dry-run", "configs/study/vincicoder.py", str(tmp_path), START="random", DATA="data", ARMS="plain refined", SEEDS="2").stdout.splitlines()
     assert [line.split(",")[0] for line in behind if line[0] == "="] == [f"== {arm}" for arm in ("start", "plain_sft", "plain", "refined_sft", "refined")]
     assert [line.rsplit("=", 1)[1].removeprefix(f"{tmp_path}/") for line in behind if ".train" in line] == [
