@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 from hypothesis import given, settings
@@ -163,6 +164,16 @@ def test_what_the_backward_pass_computes_again_changes_no_gradient(policy, kept,
     again = loss_and_gradient(dataclasses.replace(policy, graphdef=nnx.graphdef(abstract_model(sizes)), config=sizes), trees, shape)
     np.testing.assert_allclose(loss, again[0], rtol=1e-5)
     assert largest_difference(gradient, again[1]) < 1e-5
+
+
+@pytest.mark.parametrize("norm", [0.5, 1.0, 40.0])
+def test_gradients_are_clipped_by_their_global_norm_as_optax_clips_them(policy, norm):
+    optimizer, _ = make_optimizer(1e-3, 10, 0, "constant", 0.1, 1.0, 0.9, 0.95)
+    gradient = jax.tree.map(lambda x: norm * x / optax.tree.norm(policy.params), policy.params)
+    clipped = optax.clip_by_global_norm(1.0).update(gradient, optax.EmptyState())[0]
+    moments = optimizer.update(gradient, optimizer.init(policy.params), policy.params)[1][1][0]      # the first ones are a tenth of the gradient
+    np.testing.assert_allclose(optax.tree.norm(moments.mu), 0.1 * min(norm, 1.0), rtol=1e-5)
+    assert largest_difference(moments.mu, jax.tree.map(lambda x: 0.1 * x, clipped)) < 1e-6
 
 
 def test_first_moments_are_kept_in_the_asked_dtype(policy):

@@ -20,6 +20,8 @@ from recoder_jax.sharding import constrain, placement
 
 
 QUANTILES = (0.0, 0.01, 0.5, 0.99, 1.0)  # of the ratio of the trained to the sampling policy
+# On a CPU XLA otherwise copies both moments at every step, because new parameters read the old ones too (docs/policy.md).
+IN_PLACE = {"xla_cpu_copy_insertion_use_region_analysis": True}
 
 
 @jax.tree_util.register_dataclass
@@ -188,7 +190,9 @@ def make_step(graphdef, optimizer, objective: Objective, shardings):
         measured = dataclasses.replace(jax.tree.map(lambda x: x / objective.updates, measured), gap=gap)
         return dataclasses.replace(state, step=state.step + 1), measured, norm, quantiles
 
-    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None, None, None))
+    devices = jax.devices() if shardings is None else shardings.step.mesh.devices.flat
+    options = IN_PLACE if devices[0].platform == "cpu" else None
+    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None, None, None), compiler_options=options)
 
 
 def make_scorer(graphdef, objective: Objective, mesh: jax.sharding.Mesh | None = None) -> Callable:
@@ -274,5 +278,10 @@ def make_optimizer(
 
         return jax.tree.map(decays, params, is_leaf=is_variable)
 
+    def clipped(gradients, params=None):
+        norm = optax.tree.norm(gradients)
+        factor = jnp.where(norm < clip_norm, 1.0, clip_norm / norm)      # one factor; optax divides every number, which XLA stores for a CPU
+        return jax.tree.map(lambda x: x * factor.astype(x.dtype), gradients)
+
     adamw = optax.adamw(rate, b1=b1, b2=b2, weight_decay=weight_decay, mask=matrices, mu_dtype=moment_dtype)
-    return optax.chain(optax.clip_by_global_norm(clip_norm), adamw), rate
+    return optax.chain(optax.stateless(clipped), adamw), rate
