@@ -11,7 +11,7 @@ diagnosis; the policy then says so of right colours too, and does not copy its o
 `mixed` and `edited` hold the vision tower, which saves its backward pass.
 
 Measured  docs/findings.md: `longer` copies what is right, and at temperature 1 its second turn is above its first by 1.4 points (-0.8 to +3.7); `mixed` makes
-          the diagnosis right more often, and no second turn better than its first; `edited` has not run.
+          the diagnosis right more often, and no second turn better than its first; `edited` loses the first turn as `mixed` does and improves fewer.
 
 Data      chart_world and chart_world_corrections, difficulty 0. For `long` and `longer`, in a directory of their own:
           python -m recoder_jax.prepare chart_world --out data/long --train 2500 --validation 32 --test 200
