@@ -12,6 +12,8 @@ from recoder_jax.dialogue.encoder import Tokens
 from recoder_jax.dialogue.turns import Message, Prompts, feedback, opening
 from recoder_jax.learning.batch import Shape, Tree, pack, strand
 from recoder_jax.learning.step import target_logprobs
+from recoder_jax.models.qwen2_5_vl.layers import FEW, product
+from recoder_jax.models.weights import layer_row, turned
 from recoder_jax.sampling import budget
 from recoder_jax.sampling.drawing import Controls, draw, threshold
 from recoder_jax.sampling.engine import Engine
@@ -173,6 +175,16 @@ def test_blocks_taken_apart_say_what_their_stack_says(policy, params, sampler):
         got, expected = (each[1, row, 1] for each in said)
         np.testing.assert_array_equal(got.tokens, expected.tokens)
         np.testing.assert_allclose(got.logprobs, expected.logprobs, atol=2e-5)
+
+
+@pytest.mark.parametrize("rows", [1, FEW, FEW + 1])
+def test_a_turned_matrix_multiplies_like_the_matrix(policy, rows):
+    block = nnx.merge(policy.graphdef, policy.params).text.blocks
+    for weight, inputs in ((block.q, 1), (block.o, 3), (block.mlp.down, 1)):
+        one = weight.copy(weight[...][0], row=layer_row(weight.get_metadata()["row"], 0))
+        x = jax.random.normal(jax.random.key(rows), (rows, *one[...].shape[:inputs]))
+        np.testing.assert_allclose(product(x, turned(one), None, inputs), product(x, one, None, inputs), atol=1e-5)
+        assert turned(one)[...].shape == (*one[...].shape[inputs:], *one[...].shape[:inputs])
 
 
 def test_a_run_compiles_few_shapes_whatever_its_rows_say(policy, params):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -134,6 +134,23 @@ def is_variable(leaf) -> bool:
 def layer_row(row: Row, layer: int) -> Row:
     """The declaration of one layer of a stacked weight."""
     return dataclasses.replace(row, name=row.name.format(layer), axes=row.axes[1:], layers=None)
+
+
+def turned(leaf: nnx.Variable) -> nnx.Variable:
+    """A matrix with its outputs before its inputs, for `layers.product`; what no product contracts stays as it is."""
+    row = leaf.get_metadata()['row']
+    if not row.inputs:
+        return leaf
+
+    def behind(parts: Sequence) -> tuple:
+        return (*parts[row.inputs :], *parts[: row.inputs])
+
+    value = leaf.get_value()
+    return leaf.copy(value.transpose(behind(range(value.ndim))), row=dataclasses.replace(row, shape=behind(row.shape), axes=behind(row.axes)), turned=True)
+
+
+def is_turned(leaf: nnx.Variable) -> bool:
+    return leaf.get_metadata().get('turned', False)
 
 
 def rows(state) -> Iterator[tuple[nnx.Variable, Row]]:

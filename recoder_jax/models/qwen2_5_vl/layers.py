@@ -5,6 +5,7 @@ Axes: D width, F hidden of the MLP, H head size; leading axes are free.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -12,21 +13,41 @@ import jax.numpy as jnp
 from flax import nnx
 
 from recoder_jax.models.qwen2_5_vl.attention_splash import SAVED
-from recoder_jax.models.weights import Scope, normal, ones, weight, zeros
+from recoder_jax.models.weights import Scope, is_turned, normal, ones, weight, zeros
+
+FEW = 32  # rows up to which a turned kernel is the left factor (docs/rollouts.md)
 
 
 def product(x: jax.Array, w: nnx.Param, bias: nnx.Param | None = None, inputs: int = 1) -> jax.Array:
     """The last `inputs` dimensions of x contracted with the first of w, and a bias, in the dtype of x: [..., *in], [*in, *out], [*out] -> [..., *out].
 
-    A bias is added to the rounded product: added to float32 sums, it would make the cotangents of all products float32. The leading
+    A turned w (`weights.turned`) is [*out, *in]. A bias is added to the rounded product: added to float32 sums, it would make the cotangents of all products float32. The leading
     dimensions are one while multiplying: with several, XLA on CPUs runs the products of the backward pass 3 x slower.
     """
     lead, kernel = x.shape[: x.ndim - inputs], w[...].astype(x.dtype)
-    contracted = tuple(range(1, inputs + 1)), tuple(range(inputs))
-    out = jax.lax.dot_general(x.reshape(-1, *x.shape[x.ndim - inputs :]), kernel, (contracted, ((), ())))
+    rows = x.reshape(-1, *x.shape[x.ndim - inputs :])
+    if is_turned(w):
+        out = _turned_product(rows, kernel, inputs)
+    else:
+        contracted = tuple(range(1, inputs + 1)), tuple(range(inputs))
+        out = jax.lax.dot_general(rows, kernel, (contracted, ((), ())))
     if bias is not None:
         out = out + bias[...].astype(x.dtype)
-    return out.reshape(*lead, *kernel.shape[inputs:])
+    return out.reshape(*lead, *out.shape[1:])
+
+
+def _turned_product(x: jax.Array, kernel: jax.Array, inputs: int) -> jax.Array:
+    """`product` of a kernel whose outputs come first: [N, *in], [*out, *in] -> [N, *out].
+
+    A CPU reads the kernel once where it is the left factor of few rows; as the right one XLA packs it anew before every product, and
+    without the barriers it makes it the right one again.
+    """
+    x, matrix = x.reshape(len(x), -1), kernel.reshape(-1, math.prod(kernel.shape[kernel.ndim - inputs :]))
+    if len(x) > FEW:
+        out = x @ matrix.T
+    else:
+        out = jax.lax.optimization_barrier(matrix @ jax.lax.optimization_barrier(x.T)).T
+    return out.reshape(len(x), *kernel.shape[: kernel.ndim - inputs])
 
 
 def rms_norm(x: jax.Array, scale: nnx.Param, eps: float) -> jax.Array:

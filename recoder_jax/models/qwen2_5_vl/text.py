@@ -17,7 +17,7 @@ from flax import nnx
 from recoder_jax.models.qwen2_5_vl.attention import Attend, Past, appended_attention, packed_attention
 from recoder_jax.models.qwen2_5_vl.config import Config, TextConfig
 from recoder_jax.models.qwen2_5_vl.layers import Mlp, norm_scale, product, rematerialized, rms_norm, rotate
-from recoder_jax.models.weights import Scope, is_variable, layer_row, normal, weight, zeros
+from recoder_jax.models.weights import Scope, is_variable, layer_row, normal, turned, weight, zeros
 from recoder_jax.sharding import constrain
 
 
@@ -127,12 +127,14 @@ class Decoder(nnx.Module):
         return rms_norm(x, self.norm, self.config.text.eps), k, v
 
     def take_apart(self) -> None:
-        """Holds each block in arrays of its own, for `extend` alone."""
+        """Holds each block in arrays of its own, its matrices turned, for `extend` alone."""
         graphdef, state = nnx.split(self.blocks)
 
         def block(n):
-            one = jax.tree.map(lambda leaf: leaf.copy(leaf.get_value()[n], row=layer_row(leaf.get_metadata()['row'], n)), state, is_leaf=is_variable)
-            return nnx.merge(graphdef, one)
+            def own(leaf):
+                return turned(leaf.copy(leaf.get_value()[n], row=layer_row(leaf.get_metadata()['row'], n)))
+
+            return nnx.merge(graphdef, jax.tree.map(own, state, is_leaf=is_variable))
 
         self.blocks = nnx.List([block(n) for n in range(self.config.text.layers)])
 
