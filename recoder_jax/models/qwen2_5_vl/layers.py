@@ -21,8 +21,9 @@ FEW = 32  # rows up to which a turned kernel is the left factor (docs/rollouts.m
 def product(x: jax.Array, w: nnx.Param, bias: nnx.Param | None = None, inputs: int = 1) -> jax.Array:
     """The last `inputs` dimensions of x contracted with the first of w, and a bias, in the dtype of x: [..., *in], [*in, *out], [*out] -> [..., *out].
 
-    A turned w (`weights.turned`) is [*out, *in]. A bias is added to the rounded product: added to float32 sums, it would make the cotangents of all products float32. The leading
-    dimensions are one while multiplying: with several, XLA on CPUs runs the products of the backward pass 3 x slower.
+    A turned w (`weights.turned`) is [*out, *in]. A bias is added to the rounded product: added to float32 sums, it would make the cotangents
+    of all products float32. The leading dimensions are one while multiplying: with several, XLA on CPUs runs the products of the backward
+    pass 3 x slower.
     """
     lead, kernel = x.shape[: x.ndim - inputs], w[...].astype(x.dtype)
     rows = x.reshape(-1, *x.shape[x.ndim - inputs :])
