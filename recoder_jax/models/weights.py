@@ -137,7 +137,8 @@ def layer_row(row: Row, layer: int) -> Row:
 
 
 def turned(leaf: nnx.Variable) -> nnx.Variable:
-    """A matrix with its outputs before its inputs, for `layers.product`; what no product contracts stays as it is."""
+    """A matrix with its outputs before its inputs, for `layers.product`; `inputs` of its row are then the last dimensions. What no product
+    contracts stays as it is."""
     row = leaf.get_metadata()['row']
     if not row.inputs:
         return leaf
