@@ -18,6 +18,8 @@ begin "$@"
 [ -n "${START:-}" ] || fail "START is not set; name the run that every arm starts from, or random"
 [ -n "${DATA:-}" ] || fail "DATA is not set; name the directory of the data sets"
 [[ "${SEEDS:=1 2 3}" =~ ^[0-9]+(\ [0-9]+)*$ ]] || fail "SEEDS is '$SEEDS'; give whole numbers with blanks between"
+python -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("ml_collections") is None)' ||
+    fail "$(command -v python) does not have the packages of recoder_jax; activate their environment first: . .venv/bin/activate"
 declare -A trainings=()
 while IFS='=' read -r arm parts; do
     trainings[$arm]=$parts

@@ -218,6 +218,12 @@ def test_the_launcher_runs_what_has_no_result(tmp_path):
             "", "start_seed2", "plain_sft_seed2", "start_seed2", "refined_sft_seed2"]
     fresh = study("--dry-run", STUDY, str(tmp_path), START="random", DATA="data", ARMS="full", SEEDS="1")
     assert fresh.stdout.splitlines()[1].endswith("--config.init=")
+    bare = tmp_path / "python"
+    bare.write_text("#!/bin/sh\nexit 1\n")
+    bare.chmod(0o755)
+    outside = study("--dry-run", STUDY, str(tmp_path), START="start", DATA="data", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert outside.returncode == 2
+    assert outside.stderr == f"study.sh: {bare} does not have the packages of recoder_jax; activate their environment first: . .venv/bin/activate\n"
     for variables, words in (({"ARMS": "none"}, "no arm 'none'"), ({"SEEDS": "one"}, "SEEDS is 'one'"), ({"START": ""}, "START is not set")):
         wrong = study("--dry-run", STUDY, str(tmp_path), **{"START": "start", "DATA": "data"} | variables)
         assert wrong.returncode == 2 and words in wrong.stderr
