@@ -8,6 +8,7 @@ SIGTERM and SIGINT let no request in any more; those under way end within --grac
 
 import argparse
 import asyncio
+import itertools
 import math
 import os
 import signal
@@ -135,7 +136,7 @@ def open_engine(options: argparse.Namespace, config: ml_collections.ConfigDict) 
     mesh = factory.one_row(options.tensor)
     with jax.set_mesh(mesh):
         policy, params = factory.trained_policy(options.checkpoint, config, mesh)
-        sampler = factory.sampler_of(policy, mesh)
+        sampler = factory.sampler_of(policy, mesh, narrow=True)
         room = room_of(options, config, sampler)
         print(
             f"{policy.config.parameters() / 1e6:.2f} M parameters; KV cache of {room.bytes(policy.config) / 1e6:.1f} MB: {options.places} requests of "
@@ -165,10 +166,11 @@ def room_of(options: argparse.Namespace, config: ml_collections.ConfigDict, samp
 
 
 def warm(engine: Engine, encoder: Encoder) -> None:
-    """Compile what a short text needs, sampled from all tokens and from some."""
-    prompt = encoder.prompt([Message("user", ("Hello",))])
-    for controls in (Controls(), Controls(top_p=0.5)):
-        engine.submit(Request(prompt, (0, 0, 0), 1, controls=controls))
+    """Compile what a short text needs, alone and where all places are taken, sampled from all tokens and from some."""
+    prompt, room = encoder.prompt([Message("user", ("Hello",))]), engine.room
+    for controls, count in itertools.product((Controls(), Controls(top_p=0.5)), sorted({1, room.places})):
+        for number in range(count):
+            engine.submit(Request(prompt, (0, 0, number), 1, rows=room.rows if count > 1 else 1, controls=controls))
         while engine.busy:
             for said in engine.step():
                 engine.release(said.request, said.row)

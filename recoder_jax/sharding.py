@@ -203,6 +203,18 @@ def per_device(function: Callable, axes: Sequence) -> Callable:
     return run
 
 
+def on_shards(function: Callable, ins: tuple, outs) -> Callable:
+    """`function` run by each device on the part of the arguments that it holds. ins, outs: trees of PartitionSpec; without a mesh, plainly."""
+
+    def run(*arguments):
+        mesh = jax.sharding.get_abstract_mesh()
+        if mesh.empty:
+            return function(*arguments)
+        return jax.shard_map(function, in_specs=ins, out_specs=outs, check_vma=False)(*arguments)
+
+    return run
+
+
 def _fitting(shape: Sequence[int], axes: Sequence[str | None], mesh) -> PartitionSpec:
     """The partition by logical axes, but for dimensions that their mesh axes do not divide."""
     entries = mesh_axes(axes)

@@ -80,7 +80,7 @@ class Running:
 
 
 def sampler_of(policy) -> Sampler:
-    return Sampler(policy.graphdef, policy.config, policy.encoder, Buckets(tokens=64))
+    return Sampler(policy.graphdef, policy.config, policy.encoder, Buckets(tokens=64, seats=2), narrow=True)
 
 
 def room():

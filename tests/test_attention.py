@@ -1,5 +1,6 @@
 """Every backend of attention computes one softmax over what a token sees, with its gradients, and no scores of long rows are held."""
 
+import dataclasses
 import functools
 import importlib.util
 import pathlib
@@ -17,7 +18,9 @@ from recoder_jax.models.qwen2_5_vl import attention_splash as splash
 from recoder_jax.models.qwen2_5_vl import attention_tiles as tiles
 from recoder_jax.models.qwen2_5_vl import attention_xla as xla
 from recoder_jax.models.qwen2_5_vl import attention
-from recoder_jax.models.qwen2_5_vl.attention import Past, appended_attention, chosen, image_attention, packed_attention, to_int8, window_attention
+from recoder_jax.models.qwen2_5_vl.attention import (
+    Past, Sharing, appended_attention, chosen, image_attention, packed_attention, to_int8, window_attention
+)  # fmt: skip
 from recoder_jax.models.qwen2_5_vl.config import preset
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -195,14 +198,37 @@ def test_slots_of_a_window_attend_to_those_of_its_number():
         np.testing.assert_allclose(ours[i, w, t], np.einsum('tn,tnh->nh', weights / weights.sum(0), v[i, w, own]), atol=1e-5)
 
 
-def test_appended_tokens_in_blocks_see_what_they_see_at_once(monkeypatch):
-    """Ten new tokens in blocks of four, behind a shared prefix and suffixes of their own, some slots empty."""
-    rng = np.random.default_rng(0)
-    normal = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
+def several_rows(seed, new, prefixes, rows, dtype=jnp.float32):
+    """New tokens of `rows` rows behind prefixes and suffixes of their own, some slots empty: q, k, v, past."""
+    rng = np.random.default_rng(seed)
+    normal = lambda *shape: jnp.asarray(rng.normal(size=shape), dtype)
     taken = lambda *shape: jnp.asarray(rng.random(shape) < 0.7)
-    q, k, v = normal(2, 3, 10, 2, 3, 8), normal(2, 3, 2, 10, 8), normal(2, 3, 2, 10, 8)
-    past = Past(normal(2, 2, 6, 8), normal(2, 2, 6, 8), taken(2, 6), normal(2, 3, 2, 5, 8), normal(2, 3, 2, 5, 8), taken(2, 3, 5))
-    valid = jnp.arange(10) < jnp.asarray(rng.integers(1, 11, (2, 3)))[..., None]
+    q, k, v = normal(rows, new, 2, 3, 8), normal(rows, 2, new, 8), normal(rows, 2, new, 8)
+    return q, k, v, Past(normal(prefixes, 2, 6, 8), normal(prefixes, 2, 6, 8), taken(prefixes, 6), normal(rows, 2, 5, 8), normal(rows, 2, 5, 8), taken(rows, 5))
+
+
+def test_rows_that_share_a_prefix_see_what_they_would_see_of_copies():
+    """Five rows behind two of three prefixes in any order; of the third prefix, and of numbers that nobody has, nothing is read. A row
+    whose prefix has no valid slot, and the other way round, among them; with what was said since the suffix was written, and without."""
+    q, k, v, past = several_rows(0, 1, 3, 5)
+    past = dataclasses.replace(past, prefix_valid=past.prefix_valid.at[2].set(False), suffix_valid=past.suffix_valid.at[1].set(False))
+    owner, number = np.array([0, 2, 0, 0, 2]), np.array([3, 0, 1, 0, 2])
+    rows = np.zeros((3, 4), np.int32)
+    rows[owner, number] = np.arange(5)
+    shared = dataclasses.replace(past, sharing=Sharing(jnp.asarray(owner * 4 + number), jnp.asarray(rows)))
+    copied = dataclasses.replace(past, **{name: getattr(past, name)[owner] for name in ('prefix_k', 'prefix_v', 'prefix_valid')})
+    valid = jnp.ones((5, 1), bool)
+    for recent in ({}, dict(zip(('recent_k', 'recent_v', 'recent_valid'), (past.suffix_v, past.suffix_k, past.suffix_valid), strict=True))):
+        found, expected = (appended_attention(q, k, v, dataclasses.replace(one, **recent), valid) for one in (shared, copied))
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    moved = dataclasses.replace(shared, prefix_v=shared.prefix_v.at[1].add(9.0))
+    np.testing.assert_array_equal(appended_attention(q, k, v, moved, valid), appended_attention(q, k, v, shared, valid))
+
+
+def test_appended_tokens_in_blocks_see_what_they_see_at_once(monkeypatch):
+    """Ten new tokens in blocks of four, behind prefixes and suffixes of their own, some slots empty."""
+    q, k, v, past = several_rows(0, 10, 6, 6)
+    valid = jnp.arange(10) < jnp.asarray(np.random.default_rng(0).integers(1, 11, 6))[:, None]
     at_once = appended_attention(q, k, v, past, valid)
     monkeypatch.setattr(attention, 'APPENDED', 4)
     in_blocks = appended_attention(q, k, v, past, valid)
@@ -215,17 +241,17 @@ def test_keys_and_values_in_a_byte_are_within_half_a_step_and_attended_to_as_wha
     rng = np.random.default_rng(1)
     normal = lambda *shape: jnp.asarray(rng.normal(size=shape), dtype)
     taken = lambda *shape: jnp.asarray(rng.random(shape) < 0.7)
-    held = [normal(2, 2, 6, 8).at[0, 0, 0].set(0).at[0, 0, 1].multiply(1000), normal(2, 2, 6, 8), *(normal(2, 3, 2, 5, 8) for _ in range(4))]
+    held = [normal(2, 2, 6, 8).at[0, 0, 0].set(0).at[0, 0, 1].multiply(1000), normal(2, 2, 6, 8), *(normal(6, 2, 5, 8) for _ in range(4))]
     stored = [to_int8(a) for a in held]
     stands_for = [one.values.astype(jnp.float32) * one.scale[..., None] for one in stored]
     for a, one, other in zip(held, stored, stands_for, strict=True):
         assert one.values.dtype == jnp.int8 and one.shape == a.shape and one.scale.shape == a.shape[:-1]
         assert bool((jnp.abs(other - a.astype(jnp.float32)) <= 0.501 * one.scale[..., None]).all())
     assert not stands_for[0][0, 0, 0].any()
-    q, k, v = normal(2, 3, 1, 2, 3, 8), normal(2, 3, 2, 1, 8), normal(2, 3, 2, 1, 8)
-    masks = taken(2, 6), taken(2, 3, 5), taken(2, 3, 5)
-    past = lambda parts: Past(parts[0], parts[1], masks[0], parts[2], parts[3], masks[1], parts[4], parts[5], masks[2])
-    ours, expected = (appended_attention(q, k, v, past(parts), jnp.ones((2, 3, 1), bool)) for parts in (stored, stands_for))
+    q, k, v = normal(6, 1, 2, 3, 8), normal(6, 2, 1, 8), normal(6, 2, 1, 8)
+    masks, sharing = (taken(2, 6), taken(6, 5), taken(6, 5)), Sharing(jnp.arange(6), jnp.arange(6).reshape(2, 3))
+    past = lambda parts: Past(parts[0], parts[1], masks[0], parts[2], parts[3], masks[1], parts[4], parts[5], masks[2], sharing)
+    ours, expected = (appended_attention(q, k, v, past(parts), jnp.ones((6, 1), bool)) for parts in (stored, stands_for))
     np.testing.assert_allclose(ours.astype(jnp.float32), expected.astype(jnp.float32), atol=1e-5 if dtype == jnp.float32 else 0.03)
 
 

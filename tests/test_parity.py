@@ -177,10 +177,10 @@ def test_logits_equal_transformers(name, backend):
 
 
 def padded(array: np.ndarray, segment: np.ndarray, side: str) -> np.ndarray:
-    """Rows [..., B, S], padded on the right, with their padding on `side` and an axis for one branch: [..., B, 1, S]."""
+    """Rows [..., B, S], padded on the right, with their padding on `side`."""
     by = (segment == 0).sum(axis=1) if side == 'left' else np.zeros(len(segment), int)
     moved = [np.roll(array[..., row, :], int(shift), axis=-1) for row, shift in enumerate(by)]
-    return np.stack(moved, axis=-2)[..., None, :]
+    return np.stack(moved, axis=-2)
 
 
 @pytest.mark.parametrize('name', ['untied', 'tied'])
@@ -192,7 +192,7 @@ def test_logits_of_padded_batches_equal_transformers(name):
     features = encode(state, vision).reshape(-1, config.text.hidden)
     packed = np.asarray(our_logits(config, state, *rows))
     t = config.text
-    past = empty_past(t.layers, len(ids), 1, t.kv_heads, t.head_dim, jnp.float32)
+    past = empty_past(t.layers, len(ids), t.kv_heads, t.head_dim, jnp.float32)
     for side in ('left', 'right'):
         with torch.no_grad():
             inputs = torch_inputs(config, ids, images, side)

@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 from recoder_jax.models import weights
-from recoder_jax.models.qwen2_5_vl.attention import Past, empty_past
+from recoder_jax.models.qwen2_5_vl.attention import Past, Sharing, empty_past
 from recoder_jax.models.qwen2_5_vl.config import Config, preset
 from recoder_jax.models.qwen2_5_vl.model import Qwen2_5_VL, abstract_model, create
 from recoder_jax.models.qwen2_5_vl.positions import mrope_positions
@@ -70,9 +70,9 @@ def grow(past: Past, k, v, valid) -> Past:
     """Appends the new keys and values to the suffix, as the sampler does into its preallocated cache."""
     return dataclasses.replace(
         past,
-        suffix_k=jnp.concatenate([past.suffix_k, k], axis=4),
-        suffix_v=jnp.concatenate([past.suffix_v, v], axis=4),
-        suffix_valid=jnp.concatenate([past.suffix_valid, valid], axis=2),
+        suffix_k=jnp.concatenate([past.suffix_k, k], axis=3),
+        suffix_v=jnp.concatenate([past.suffix_v, v], axis=3),
+        suffix_valid=jnp.concatenate([past.suffix_valid, valid], axis=1),
     )
 
 
@@ -92,14 +92,14 @@ def test_prefill_append_and_decode_equal_the_whole_sequence(small):
     length = 96
     vision, tokens, slots, positions, segment = batch_rows(config, ids, images, length)
     x = embed(state, tokens, encode(state, vision).reshape(-1, t.hidden), slots)
-    past = empty_past(t.layers, 2, 1, t.kv_heads, t.head_dim, jnp.float32)
-    x, k, v = extend(state, x[:, None], positions[:, :, None], past, segment[:, None] > 0)
-    prefill = np.asarray(head(state, x))[:, 0]
+    past = empty_past(t.layers, 2, t.kv_heads, t.head_dim, jnp.float32)
+    x, k, v = extend(state, x, positions, past, segment > 0)
+    prefill = np.asarray(head(state, x))
     for b in range(2):
         np.testing.assert_allclose(prefill[b, : len(ids[b])], expected[2 * b, : len(ids[b])], atol=2e-5)
 
-    empty = jnp.zeros((t.layers, 2, 2, t.kv_heads, 0, t.head_dim))
-    past = Past(k[:, :, 0], v[:, :, 0], jnp.asarray(segment > 0), empty, empty, jnp.zeros((2, 2, 0), bool))
+    empty, pairs = jnp.zeros((t.layers, 4, t.kv_heads, 0, t.head_dim)), Sharing(jnp.arange(4), jnp.arange(4).reshape(2, 2))
+    past = Past(k, v, jnp.asarray(segment > 0), empty, empty, jnp.zeros((4, 0), bool), sharing=pairs)
     start = np.array([[positions[:, b, : len(ids[b])].max() + 1] * 2 for b in range(2)])
     done = np.zeros((2, 2), int)
     for step in range(6):
@@ -112,10 +112,10 @@ def test_prefill_append_and_decode_equal_the_whole_sequence(small):
             new[b, g, : take[b, g]] = branches[b][g][done[b, g] : done[b, g] + take[b, g]]
         valid = np.arange(q) < take[..., None]
         where = (start + done)[..., None] + np.arange(q)
-        x = embed(state, new, jnp.zeros((1, t.hidden)), np.full((2, 2, q), -1))
-        x, k, v = extend(state, x, np.broadcast_to(where, (3, 2, 2, q)), past, valid)
-        logits = np.asarray(head(state, x))
-        past = grow(past, k, v, valid)
+        x = embed(state, new.reshape(4, q), jnp.zeros((1, t.hidden)), np.full((4, q), -1))
+        x, k, v = extend(state, x, np.broadcast_to(where.reshape(4, q), (3, 4, q)), past, valid.reshape(4, q))
+        logits = np.asarray(head(state, x)).reshape(2, 2, q, -1)
+        past = grow(past, k, v, valid.reshape(4, q))
         for b, g in np.ndindex(2, 2):
             for i in range(take[b, g]):
                 want = expected[2 * b + g, len(ids[b]) + done[b, g] + i]

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recoder_jax.dialogue.encoder import Tokens
 from recoder_jax.dialogue.turns import Message, Prompts, feedback, opening
@@ -19,7 +21,7 @@ from recoder_jax.sampling.drawing import Controls, draw, threshold
 from recoder_jax.sampling.engine import Engine
 from recoder_jax.sampling.functions import Sampler, largest, room_for
 from recoder_jax.sampling.layout import Buckets
-from recoder_jax.sampling.places import Request
+from recoder_jax.sampling.places import Request, Row, Standing
 from tests.conftest import image_of
 
 PROMPTS = Prompts()
@@ -165,6 +167,71 @@ def test_trees_that_branch_at_other_turns_do_not_change_what_a_row_says(policy, 
                 np.testing.assert_allclose(one.logprobs, mixed[key].logprobs, atol=2e-5)
 
 
+@pytest.mark.parametrize("turns, shared", [(2, 0), (3, 1)])
+def test_rows_that_change_seats_say_what_they_say_on_one(policy, params, sampler, turns, shared):
+    """Chunks decode as few seats and places as they can, so that rows of trees that ended early and late change seats all the time."""
+    changing = Sampler(policy.graphdef, policy.config, policy.encoder, dataclasses.replace(BUCKETS, seats=2), narrow=True)
+    sizes = room(turns, shared, places=4, lanes=2, chunk=3)
+    requests = [Request(prompt_of(policy, chart, 56, 28 * (1 + chart % 3)), (3, 7, chart), RESPONSE, rows=1 + chart % 3, shared=shared) for chart in range(7)]
+    moved, expected = (play(policy, params, one, sizes, requests, turns) for one in (changing, sampler))
+    assert moved.keys() == expected.keys() and len({one.row for one in moved.values() if hasattr(one, "row")}) == 3
+    for key, one in expected.items():
+        if len(key) == 3:
+            np.testing.assert_array_equal(moved[key].tokens, one.tokens)
+            np.testing.assert_allclose(moved[key].logprobs, one.logprobs, atol=2e-5)
+    assert changing.functions.exchange._cache_size() and changing.functions.decode._cache_size() > 2
+
+
+def test_a_seat_is_free_when_its_row_is_gone_and_few_rows_are_decoded_alone(policy):
+    """Of two trees of eight rows all but one row each are stopped: the next chunks have two seats of sixteen, one place of two."""
+    sampler = Sampler(policy.graphdef, policy.config, policy.encoder, dataclasses.replace(BUCKETS, seats=2), narrow=True)
+    shapes, decode = [], sampler.functions.decode
+
+    def watched(*given, **sizes):
+        shapes.append((len(given[3].speaks), len(given[3].rows)))
+        return decode(*given, **sizes)
+
+    sampler.functions = dataclasses.replace(sampler.functions, decode=watched)
+    engine = Engine(sampler, policy.params, room(rows=8, response=40, chunk=2))
+    hot = Controls(temperature=2.0)
+    first, second = (Request(prompt_of(policy, chart), (0, 0, chart), 40, rows=8, controls=hot) for chart in range(2))
+    engine.submit(first)
+    engine.submit(second)
+    engine.step()
+    for request, keep in ((first, 5), (second, 1)):
+        for _, row in [one for one in engine.speaking() if one[0] is request and one[1] != keep]:
+            engine.stop(request, row)
+            engine.release(request, row)
+    engine.step()
+    engine.cancel(first)
+    engine.step()
+    assert shapes == [(16, 2), (2, 2), (2, 1)]
+    third = Request(prompt_of(policy, 2), (0, 0, 2), 40, rows=8, controls=hot)
+    engine.submit(third)
+    engine.step()
+    assert shapes[-1] == (16, 2) and len(engine.speaking()) == 9
+
+
+@given(st.data())
+def test_what_is_brought_forward_stands_in_front_of_its_shard_and_nothing_is_lost(data):
+    shards, each = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 9))
+    standing = Standing(shards * each, shards)
+    rows = [Row(n, 1, 0, 0) for n in range(shards * each) if data.draw(st.booleans())]
+    for row in rows:
+        standing.put(row)
+    before = {row.index: row for row in rows}
+    wanted = {row.index for row in rows if data.draw(st.booleans())}
+    first = data.draw(st.integers(max([1, *[sum(n // each == shard for n in wanted) for shard in range(shards)]]), each))
+    chosen = [before[n] for n in wanted]
+    moved = list(range(shards * each))
+    for one, other in standing.bring_forward(wanted, first):
+        assert one // each == other // each
+        moved[one], moved[other] = moved[other], moved[one]
+    assert all(row.index % each < first for row in chosen)
+    assert {row.index: row for row in rows} == {n: before[old] for n, old in enumerate(moved) if old in before} == {row.index: row for row in standing}
+    assert all(row.index // each == old // each for old, row in before.items())
+
+
 def test_blocks_taken_apart_say_what_their_stack_says(policy, params, sampler):
     apart = Sampler(policy.graphdef, policy.config, policy.encoder, BUCKETS, apart=True)
     requests = [Request(prompt_of(policy, 1), (0, 0, 1), RESPONSE, rows=3)]
@@ -253,21 +320,21 @@ def test_greedy_and_the_repetition_penalty_take_the_likeliest_token_by_transform
 @pytest.mark.parametrize("controls", [Controls(top_k=7), Controls(top_p=0.6), Controls(min_p=0.2), Controls(0.7, 0.8, 20, 0.05), Controls(1.3, 0.9, 3, 0.0)])
 def test_filters_leave_the_tokens_that_transformers_leaves(controls):
     torch, processors = pytest.importorskip("torch"), pytest.importorskip("transformers.generation.logits_process")
-    logits = np.random.default_rng(0).normal(0, 2, (4, 1, 50)).astype(np.float32)
-    scores = torch.tensor(logits[:, 0]) / controls.temperature
+    logits = np.random.default_rng(0).normal(0, 2, (4, 50)).astype(np.float32)
+    scores = torch.tensor(logits) / controls.temperature
     for value, off, processor in (
         (controls.top_k, 0, processors.TopKLogitsWarper), (controls.top_p, 1.0, processors.TopPLogitsWarper),
         (controls.min_p, 0.0, processors.MinPLogitsWarper),
     ):  # fmt: skip
         scores = scores if value == off else processor(value)(None, scores)
-    each = Controls(*[np.full((4, 1), getattr(controls, field.name), np.int32 if field.name == "top_k" else np.float32) for field in dataclasses.fields(Controls)])
+    each = Controls(*[np.full(4, getattr(controls, field.name), np.int32 if field.name == "top_k" else np.float32) for field in dataclasses.fields(Controls)])
     scaled = jnp.asarray(logits) / each.temperature[..., None]
-    kept = np.asarray(scaled >= threshold(scaled, each)[..., None])[:, 0]
+    kept = np.asarray(scaled >= threshold(scaled, each)[..., None])
     np.testing.assert_array_equal(kept, np.isfinite(scores.numpy()))
-    draws = jax.jit(lambda said: draw(jnp.asarray(logits), jnp.zeros((4, 1, 2), jnp.uint32), said, each, jnp.zeros(50, bool), jnp.zeros((4, 1, 0), bool), True)[0])
+    draws = jax.jit(lambda said: draw(jnp.asarray(logits), jnp.zeros((4, 2), jnp.uint32), said, each, jnp.zeros(50, bool), jnp.zeros((4, 0), bool), True)[0])
     counts = np.zeros((4, 50))
     for n in range(300):
-        counts[np.arange(4), np.asarray(draws(jnp.full((4, 1), n, jnp.int32)))[:, 0]] += 1
+        counts[np.arange(4), np.asarray(draws(jnp.full(4, n, jnp.int32)))] += 1
     assert not counts[~kept].any()
     expected = torch.softmax(scores, -1).numpy()
     assert np.abs(counts / 300 - expected).max() < 0.12  # four standard deviations of a share of 300 draws
@@ -333,8 +400,8 @@ def test_a_cache_that_finds_no_memory_is_refused_with_the_keys_to_turn(policy, p
 
 def test_the_budget_of_a_room_is_what_its_cache_takes(policy, params, sampler):
     sizes = room(3, 1)
-    prefix, trunk, rows = sampler.caches(sizes)
-    assert sizes.bytes(policy.config) == sum(a.nbytes for a in (prefix.k, prefix.v, trunk.k, trunk.v, rows.k, rows.v))
+    prefix, rows = sampler.caches(sizes)
+    assert sizes.bytes(policy.config) == sum(a.nbytes for a in (prefix.k, prefix.v, rows.k, rows.v))
 
 
 def branching(policy, charts, rows):

@@ -21,7 +21,7 @@ from recoder_jax.planning.kernels import Shares, image_share, shares
 from recoder_jax.planning.looking import Looking
 from recoder_jax.planning.stand_ins import stand_ins, trees_of
 from recoder_jax.rollout.play import room_of
-from recoder_jax.sampling.cache import Rows, lanes_shapes
+from recoder_jax.sampling.cache import Seating, lanes_shapes
 from recoder_jax.sampling.layout import given_places, given_shapes, size_of
 from recoder_jax.sharding import placement
 
@@ -109,23 +109,22 @@ class Rollout:
         self.sampler = factory.sampler_of(plan.policy, plan.mesh, plan.config.batch.least_windows)
         self.pieces, self.plan = stand_ins(plan.config, plan.policy.encoder), factory.plan_of(plan.config)
         self.room = room_of(self.sampler, factory.slots_of(plan.config), self.plan, len(self.pieces.prompt), plan.config.batch.size)
-        self.prefix, self.trunk, self.rows = self.sampler.abstract_caches(self.room)
+        self.prefix, self.rows = self.sampler.abstract_caches(self.room)
         self.trees, self.shared, self.own = plan.config.batch.size, self.plan.branch_turns[-1] - 1, self.plan.turns - self.plan.branch_turn + 1
 
     def steps(self) -> Iterator[Step]:
         """In the order in which a tree meets them."""
         functions, room, plan, own = self.sampler.functions, self.room, self.plan, self.own
         yield self.load()
-        speech = (self.trunk or self.rows).speech
         first, turn = len(self.pieces.prompt), plan.response_tokens + plan.feedback_tokens
         seen = first + (plan.turns - own) * turn
-        yield self.reading("read prompts", functions.start, {"cache": self.prefix, "speech": speech}, self.pieces.prompt, self.trees, 0)
+        yield self.reading("read prompts", functions.start, {"cache": self.prefix, "speech": self.rows.speech}, self.pieces.prompt, self.trees, 0)
         if self.shared:
-            yield self.decoding("decode shared", self.trunk, self.shared, first, room.trunk)
-            cache = {"cache": self.prefix, "trunk": (self.trunk.k, self.trunk.v), "speech": self.rows.speech}
+            yield self.decoding("decode shared", 1, self.shared, first, self.sampler.bound(room.shared, room.suffix))
+            cache, bounds = {"cache": self.prefix, "said": (self.rows.k, self.rows.v), "speech": self.rows.speech}, {"most": room.shared, "bound": room.prefix}
             behind = first + self.shared * turn - plan.feedback_tokens
-            yield self.reading("read shared feedback", functions.proceed, cache, self.pieces.feedback, self.trees * self.shared, behind, bound=room.prefix)
-        yield self.decoding("decode", self.rows, own, seen, room.suffix)
+            yield self.reading("read shared feedback", functions.proceed, cache, self.pieces.feedback, self.trees * self.shared, behind, **bounds)
+        yield self.decoding("decode", room.rows, own, seen, room.suffix)
         if own > 1:
             cache, bounds = {"prefix": self.prefix, "cache": self.rows}, (room.prefix, room.suffix)
             rows, behind = self.trees * room.rows * (own - 1), seen + plan.response_tokens
@@ -150,14 +149,14 @@ class Rollout:
 
     def besides(self, cache: dict) -> int:
         """Bytes a chip that a step does not take as arguments: what a rollout finds, and the caches it does not use."""
-        return self.beside + held_bytes((self.prefix, self.trunk, self.rows)) - held_bytes(list(cache.values()))
+        return self.beside + held_bytes((self.prefix, self.rows)) - held_bytes(list(cache.values()))
 
     def reading(self, name: str, function, cache: dict, piece: Tokens, pieces: int, seen: int, **bounds) -> Step:
         """A call that reads `piece` on every lane, behind rows that have seen `seen` tokens; `pieces` are read in a rollout."""
         size = size_of(piece, self.sampler.buckets)
         given = given_shapes(self.room.lanes, size)
         given = jax.tree.map(lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), given, given_places(given, self.mesh))
-        lanes = jax.tree.map(self.placed, lanes_shapes(self.room.lanes, cache["speech"].active.shape[1] if "speech" in cache else self.room.rows))
+        lanes = jax.tree.map(self.placed, lanes_shapes(self.room.lanes, self.room.rows))
         grids = [image.grid for image in piece.images]
         share = Shares(image_slots=image_share(grids, size.windows))
         compiled = compile_step(function, {"parameters": self.params, **cache, "given": given, "lanes": lanes}, share, **bounds)
@@ -166,18 +165,20 @@ class Rollout:
         flops = self.room.lanes * (text + vision) + tokens * (self.sizes.flops_per_token(seen, False) - self.sizes.flops_per_token(0, False))
         return Step(name, -(-pieces // self.room.lanes), tokens, flops, self.besides(cache), compiled)
 
-    def decoding(self, name: str, rows: Rows, turns: int, seen: int, slots: int) -> Step:
-        """Decoding; figures that count work are of one token of every row."""
-        count, limit, room = rows.speech.active.size, self.plan.response_tokens, self.room
-        silenced = self.placed(jax.ShapeDtypeStruct(rows.speech.active.shape, np.bool_))
-        arguments = {"parameters": self.params, "prefix": self.prefix, "cache": rows, "silenced": silenced}
+    def decoding(self, name: str, rows: int, turns: int, seen: int, slots: int) -> Step:
+        """Decoding `rows` of every tree; figures that count work are of one token of each."""
+        room, limit, shards = self.room, self.plan.response_tokens, self.sampler.shards
+        count = shards * self.sampler.seats(room, name == "decode shared", room.places * rows // shards)
+        seating = Seating(*(jax.ShapeDtypeStruct(*one) for one in (((count,), np.bool_), ((count,), np.int32), ((room.places, room.rows), np.int32))))
+        arguments = {"parameters": self.params, "prefix": self.prefix, "cache": self.rows, "seating": jax.tree.map(self.placed, seating)}
         decode, bounds = self.sampler.functions.decode, (room.prefix, slots)
         compiled = compile_step(decode, arguments, steps=room.chunk, bounds=bounds, filtered=False)
+        count = room.places * rows
         flops = count * self.sizes.flops_per_token(seen + limit / 2)
         runs = turns * limit * -(-self.trees // room.places)
-        return Step(name, runs, count, flops, self.besides({"prefix": self.prefix, "cache": rows}), compiled)
+        return Step(name, runs, count, flops, self.besides({"prefix": self.prefix, "cache": self.rows}), compiled)
 
     def placed(self, x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        """An array whose first axis is places or lanes."""
+        """An array whose first axis is places, seats or lanes."""
         where = placement(x.shape, ("batch", *[None] * (len(x.shape) - 1)), self.mesh)
         return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where)

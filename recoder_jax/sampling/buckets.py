@@ -16,3 +16,9 @@ def quarter_step(count: int, least: int) -> int:
     if half < least:
         return double
     return next(size for size in (half + -(-half * n // 4) for n in range(1, 5)) if size >= count)
+
+
+def share_of(whole: int, count: int, least: int = 1) -> int:
+    """The smallest of a whole, its half, its quarter and its eighth that holds `count` and is not below `least`."""
+    shares = [whole] + [-(-whole // parts) for parts in (2, 4, 8)]
+    return min(share for share in shares if share >= min(max(count, least), whole))

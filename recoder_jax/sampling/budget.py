@@ -12,7 +12,7 @@ GIB = 2**30
 def cache_line(room: Room, sampler: Sampler) -> str:
     """The budget of a room in a sentence."""
     return (f"keys and values of {room.places} places x {room.rows} rows: {share(room, sampler) / GIB:.3f} GiB a device, "
-            f"{room.prefix} prefix slots, {room.suffix} suffix slots a row{f', {room.trunk} of a shared turn' if room.trunk else ''}")  # fmt: skip
+            f"{room.prefix} prefix slots, {room.suffix} suffix slots a row")  # fmt: skip
 
 
 def share(room: Room, sampler: Sampler) -> int:

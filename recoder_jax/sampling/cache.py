@@ -1,33 +1,38 @@
-"""What a rollout holds on the devices: one prefix a place, R rows behind it, and what each row is about to say.
+"""What a rollout holds on the devices: one prefix a place, one suffix a seat, and what each row is about to say.
 
-Axes: L layers, C places, R rows of a place, A lanes, K key/value heads, H head dimension, P prefix slots, S suffix slots, E new slots,
-D model, V vocabulary.
+Axes: L layers, C places, N seats, R rows of a tree, A lanes, K key/value heads, H head dimension, P prefix slots, S suffix slots, E new
+slots, D model, V vocabulary.
 
-A *place* is where one dialogue tree stands while it is played. What its rows share lies once in `Prefix`; what each row said and was told
-lies in `Rows`. A tree whose first turns are shared has `Rows` of its own for them, the trunk, with one row a place. Nothing is read
-twice: when a shared turn ends, its row is folded into the prefix, and feedback is read behind it. Stage 1, two turns, group of 3:
+A *place* is where one dialogue tree stands while it is played; what its rows share lies once in `Prefix`. A *seat* is where one row sits
+while it has something to say; what it said and was told lies in `Rows`. A shared turn is said by one row. Nothing is read twice: when a
+shared turn ends, its row is folded into the prefix, and feedback is read behind it. Stage 1, two turns, group of 3:
 
-    prompt      prefix  |[prompt ....].......................|
-    turn 1      prefix  |[prompt ....].......................|   trunk |[o1 ......]....|
-    feedback    prefix  |[prompt ....][o1 ......][f1, render]|   trunk |...............|     fold, then read f1
-    turn 2      prefix  |  the same, read once for its rows  |   rows  |[o2 ............]..|
-                                                                       |[o2 ...]...........|   ended: the row waits for the others
-                                                                       |[o2 ........]......|
+    prompt      place  |[prompt ....].......................|
+    turn 1      place  |[prompt ....].......................|   seat 0 |[o1 ......]........|
+    feedback    place  |[prompt ....][o1 ......][f1, render]|   seat 0 |...................|     fold, then read f1
+    turn 2      place  |  the same, read once for its rows  |   seat 0 |[o2 ............]..|
+                                                                seat 1 |[o2 ...]...........|   ended: free for a row of any tree
+                                                                seat 2 |[o2 ........]......|
 
-and a row whose dialogue goes on, stage 2:                       rows  |[o1 ......][f1, render][o2 ...].....|
+and a row whose dialogue goes on, stage 2:                      seat 0 |[o1 ......][f1, render][o2 ...].....|
 
 Slots fill from the left; those from `length` on hold nothing, whatever bits they have. While a chunk of tokens is decoded, `Rows` is only
 read: new keys and values go to a buffer that is common to all rows, and move behind each row when the chunk ends (`settle`).
 
-Places lie over the batch axes of the mesh. A lane is one dialogue's share of a call that reads given tokens; lanes lie over the same
-axes, and a lane serves places of its own devices only, so that no cache ever travels (`on_shards`).
+A call decodes the first seats and reads the first places alone, all or a half, a quarter, an eighth of them. Where fewer speak, they
+change places with those that do not (`exchange`), and `Seating` says who sits where:
+
+    seats  | a0  -  b2  a1 | -  b0  -  - |     four of eight speak: b0 and the empty seat 1 change, and the call has four seats
+
+Places and seats lie over the batch axes of the mesh, a tree's seats on the devices of its place. A lane is one dialogue's share of a call
+that reads given tokens; lanes lie over the same axes, and a lane serves places of its own devices only, so that no cache ever travels
+(`on_shards`). Numbers of places and seats that devices are told count from the first of their own.
 
 Keys and values are arrays of the policy's dtype, or `Int8` of the same shape, whose scales have no axis H: what is written here slices the
 axes in front of it. A token's keys and values are rounded once, when they come to be held, and never rounded again.
 """
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -35,10 +40,9 @@ from jax.sharding import PartitionSpec
 
 from recoder_jax.models.qwen2_5_vl.attention import Held, Int8, to_int8
 from recoder_jax.sampling.drawing import Controls
-from recoder_jax.sharding import SAMPLING, spec
+from recoder_jax.sharding import SAMPLING, on_shards, spec
 
-PREFIX = ("layers", "batch", "kv_heads")  # and slots and H, which lie whole on a device
-SUFFIX = ("layers", "batch", None, "kv_heads")
+HELD = ("layers", "batch", "kv_heads")  # axes of keys and values, then slots and H, which lie whole on a device
 
 
 @jax.tree_util.register_dataclass
@@ -54,12 +58,12 @@ class Prefix:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Speech:
-    """Where each row stands in what it says.
+    """Where the row of each seat stands in what it says.
 
-    length: int32 [C, R], suffix slots that hold something. position: int32 [C, R], M-RoPE position of the next token. last: [C, R, D],
-    final hidden state of the last token, from which the next one is drawn. said: int32 [C, R], tokens of this response so far. left:
-    int32 [C, R], tokens it may still have. active: bool [C, R], speaks. key: uint32 [C, R, 2], of this response. seen: bool [C, R, V],
-    ids that stand in the dialogue, or [C, R, 0] where no repetition penalty asks for them.
+    length: int32 [N], suffix slots that hold something. position: int32 [N], M-RoPE position of the next token. last: [N, D], final hidden
+    state of the last token, from which the next one is drawn. said: int32 [N], tokens of this response so far. left: int32 [N], tokens it
+    may still have. active: bool [N], speaks, unless the host knows better (`Seating.speaks`). key: uint32 [N, 2], of this response. seen:
+    bool [N, V], ids that stand in the dialogue, or [N, 0] where no repetition penalty asks for them.
     """
 
     length: jax.Array
@@ -76,7 +80,7 @@ class Speech:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """k, v: [L, C, R, K, S, H]. speech: of each row."""
+    """k, v: [L, N, K, S, H]. speech: of each seat."""
 
     k: Held
     v: Held
@@ -85,71 +89,84 @@ class Rows:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Lanes:
-    """For whom given tokens are read, and what the rows do next.
+class Seating:
+    """Who speaks in a call that decodes the first n seats and reads the first c places of each device.
 
-    place: int32 [A], among the places of the lane's devices. row: int32 [A], the row they are appended to. real: bool [A], false for
-    lanes that fill up a call. offset: int32 [A], first slot they take in the prefix or in the row. folded: int32 [A], tokens of the
-    trunk that move to the prefix first. rows: bool [A, R], who speaks next. left: int32 [A]. identity: int32 [A, 4], seed, step, chart
-    and turn. controls: of [A].
+    speaks: bool [n]. home: int32 [n], place * R + number of the row in its tree. rows: int32 [c, R], seat of each row of a tree. The
+    last two hold anything of rows that do not speak.
+    """
+
+    speaks: jax.Array
+    home: jax.Array
+    rows: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """Places, or seats, that change with each other: int32 [M] twice, the first `count` [1] of a device's."""
+
+    one: jax.Array
+    other: jax.Array
+    count: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Lanes:
+    """For whom given tokens are read, and who speaks next.
+
+    place: int32 [A]. seat: int32 [A], whose row is folded, or that they are appended to. real: bool [A], false for lanes that fill up a
+    call. offset: int32 [A], first slot they take in the prefix or in the row. folded: int32 [A], tokens of the seat that move to the prefix
+    first. next: int32 [A, R], the seats of rows that speak next, N or more for a row that does not. left: int32 [A]. identity: int32 [A, 4],
+    seed, step, chart and turn. controls: of [A].
     """
 
     place: jax.Array
-    row: jax.Array
+    seat: jax.Array
     real: jax.Array
     offset: jax.Array
     folded: jax.Array
-    rows: jax.Array
+    next: jax.Array
     left: jax.Array
     identity: jax.Array
     controls: Controls
 
 
-def on_shards(function: Callable, ins: tuple, outs) -> Callable:
-    """`function` run by each device on the places, lanes and heads it holds. ins, outs: trees of PartitionSpec; without a mesh, plainly."""
-
-    def run(*arguments):
-        mesh = jax.sharding.get_abstract_mesh()
-        if mesh.empty:
-            return function(*arguments)
-        return jax.shard_map(function, in_specs=ins, out_specs=outs, check_vma=False)(*arguments)
-
-    return run
-
-
 def prefix_specs() -> Prefix:
-    return Prefix(spec(PREFIX, SAMPLING), spec(PREFIX, SAMPLING), by_place())
+    return Prefix(spec(HELD, SAMPLING), spec(HELD, SAMPLING), by_place())
 
 
 def speech_specs() -> Speech:
-    fields = {field.name: by_place() for field in dataclasses.fields(Speech)}
-    return Speech(**fields | {"controls": controls_specs()})
+    return _by_place(Speech) 
 
 
 def rows_specs() -> Rows:
-    return Rows(spec(SUFFIX, SAMPLING), spec(SUFFIX, SAMPLING), speech_specs())
+    return Rows(spec(HELD, SAMPLING), spec(HELD, SAMPLING), speech_specs())
 
 
 def lanes_specs() -> Lanes:
-    fields = {field.name: by_place() for field in dataclasses.fields(Lanes)}
-    return Lanes(**fields | {"controls": controls_specs()})
+    return _by_place(Lanes)
 
 
-def controls_specs() -> Controls:
-    return Controls(*[by_place() for _ in dataclasses.fields(Controls)])
+def _by_place(kind: type):
+    """Specs of a dataclass all of whose arrays lie by place, controls among them."""
+    controls = Controls(*[by_place() for _ in dataclasses.fields(Controls)])
+    return kind(**{field.name: controls if field.name == "controls" else by_place() for field in dataclasses.fields(kind)})
 
 
 def lanes_shapes(lanes: int, rows: int) -> Lanes:
-    """Shapes and dtypes of the lanes of a call whose places have `rows` rows."""
+    """Shapes and dtypes of the lanes of a call whose trees have `rows` rows."""
     def each(dtype, *more):
         return jax.ShapeDtypeStruct((lanes, *more), dtype)
 
     number, real = each(jnp.int32), each(jnp.float32)
-    return Lanes(number, number, each(bool), number, number, each(bool, rows), number, each(jnp.int32, 4), Controls(real, real, number, real, real))
+    controls = Controls(real, real, number, real, real)
+    return Lanes(number, number, each(bool), number, number, each(jnp.int32, rows), number, each(jnp.int32, 4), controls)
 
 
 def by_place() -> PartitionSpec:
-    """Of an array whose first axis is places, or lanes."""
+    """Of an array whose first axis is places, seats or lanes."""
     return spec(("batch",), SAMPLING)
 
 
@@ -169,23 +186,24 @@ def empty_prefix(layers: int, places: int, heads: int, slots: int, head_dim: int
     return Prefix(empty(shape, dtype), empty(shape, dtype), jnp.zeros(places, jnp.int32))
 
 
-def empty_rows(layers: int, places: int, rows: int, heads: int, slots: int, head_dim: int, dtype, width: int, seen: int, spoken_dtype) -> Rows:
-    """Rows that hold nothing and are silent. dtype: of keys and values. width, spoken_dtype: of hidden states. seen: V, or 0."""
-    shape, each = (layers, places, rows, heads, slots, head_dim), (places, rows)
+def empty_rows(layers: int, seats: int, heads: int, slots: int, head_dim: int, dtype, width: int, seen: int, spoken_dtype) -> Rows:
+    """Seats that hold nothing and are silent. dtype: of keys and values. width, spoken_dtype: of hidden states. seen: V, or 0."""
+    shape = (layers, seats, heads, slots, head_dim)
     speech = Speech(
-        length=jnp.zeros(each, jnp.int32), position=jnp.zeros(each, jnp.int32), last=jnp.zeros((*each, width), spoken_dtype),
-        said=jnp.zeros(each, jnp.int32), left=jnp.zeros(each, jnp.int32), active=jnp.zeros(each, bool),
-        key=jnp.zeros((*each, 2), jnp.uint32), controls=Controls.neutral(each), seen=jnp.zeros((*each, seen), bool),
+        length=jnp.zeros(seats, jnp.int32), position=jnp.zeros(seats, jnp.int32), last=jnp.zeros((seats, width), spoken_dtype),
+        said=jnp.zeros(seats, jnp.int32), left=jnp.zeros(seats, jnp.int32), active=jnp.zeros(seats, bool),
+        key=jnp.zeros((seats, 2), jnp.uint32), controls=Controls.neutral((seats,)), seen=jnp.zeros((seats, seen), bool),
     )
     return Rows(empty(shape, dtype), empty(shape, dtype), speech)
 
 
-def fold(prefix: Prefix, k: Held, v: Held, lanes: Lanes) -> Prefix:
-    """Move `folded` tokens of each lane's trunk, k and v [L, C, 1, K, S, H], to the end of its prefix. On one shard."""
+def fold(prefix: Prefix, k: Held, v: Held, lanes: Lanes, most: int) -> Prefix:
+    """Move the `folded` tokens, at most `most`, of each lane's seat in k and v [L, N, K, S, H] to the end of its prefix. On one shard."""
 
     def move(held, source):
         def one(a, held):
-            piece = jax.lax.dynamic_slice_in_dim(source, lanes.place[a], 1, axis=1)[:, :, 0]  # [L, 1, K, S, H]
+            start = (0, lanes.seat[a], *[0] * (source.ndim - 2))
+            piece = jax.lax.dynamic_slice(source, start, (source.shape[0], 1, source.shape[2], most, *source.shape[4:]))
             return put(held, piece, (0, lanes.place[a], 0, lanes.offset[a] - lanes.folded[a], 0), lanes.real[a])
 
         return jax.lax.fori_loop(0, len(lanes.place), one, held)
@@ -195,67 +213,80 @@ def fold(prefix: Prefix, k: Held, v: Held, lanes: Lanes) -> Prefix:
 
 
 def write_prefix(prefix: Prefix, k: jax.Array, v: jax.Array, count: jax.Array, lanes: Lanes) -> Prefix:
-    """Write k, v [L, A, 1, K, E, H], `count` [A] tokens of which are valid, at each lane's offset. On one shard."""
-
-    def write(held, new):
-        def one(a, held):
-            piece = jax.lax.dynamic_slice_in_dim(new, a, 1, axis=1)[:, :, 0]
-            return put(held, piece, (0, lanes.place[a], 0, lanes.offset[a], 0), lanes.real[a])
-
-        return jax.lax.fori_loop(0, len(lanes.place), one, held)
-
-    length = set_where(prefix.length, lanes.place, lanes.real, lanes.offset + count)
-    return Prefix(*[jax.tree.map(write, held, as_held(new, held)) for held, new in ((prefix.k, k), (prefix.v, v))], length)
+    """Write k, v [L, A, K, E, H], `count` [A] tokens of which are valid, at each lane's offset. On one shard."""
+    held = [_write(held, new, lanes.place, lanes) for held, new in ((prefix.k, k), (prefix.v, v))]
+    return Prefix(*held, set_where(prefix.length, lanes.place, lanes.real, lanes.offset + count))
 
 
 def write_row(rows: Rows, k: jax.Array, v: jax.Array, lanes: Lanes) -> Rows:
-    """Write k, v [L, A, 1, K, E, H] at each lane's offset in its row. On one shard."""
-
-    def write(held, new):
-        def one(a, held):
-            piece = jax.lax.dynamic_slice_in_dim(new, a, 1, axis=1)
-            return put(held, piece, (0, lanes.place[a], lanes.row[a], 0, lanes.offset[a], 0), lanes.real[a])
-
-        return jax.lax.fori_loop(0, len(lanes.place), one, held)
-
-    k, v = (jax.tree.map(write, held, as_held(new, held)) for held, new in ((rows.k, k), (rows.v, v)))
+    """Write k, v [L, A, K, E, H] at each lane's offset in its row. On one shard."""
+    k, v = (_write(held, new, lanes.seat, lanes) for held, new in ((rows.k, k), (rows.v, v)))
     return dataclasses.replace(rows, k=k, v=v)
 
 
+def _write(held: Held, new: jax.Array, where: jax.Array, lanes: Lanes) -> Held:
+    def write(held, new):
+        def one(a, held):
+            return put(held, jax.lax.dynamic_slice_in_dim(new, a, 1, axis=1), (0, where[a], 0, lanes.offset[a], 0), lanes.real[a])
+
+        return jax.lax.fori_loop(0, len(where), one, held)
+
+    return jax.tree.map(write, held, as_held(new, held))
+
+
 def settle(held: Held, recent: Held, length: jax.Array) -> Held:
-    """Move what a chunk brought, [L, C, R, K, E, H], behind the `length` [C, R] slots of each row of `held` [L, C, R, K, S, H]. Slots that
-    no token of the chunk took come to hold nothing of worth, beyond the row's new length. On one shard."""
-    places, rows = length.shape
+    """Move what a chunk brought, [L, n, K, E, H], behind the `length` [n] slots of each of the first n rows of `held` [L, N, K, S, H]. Slots
+    that no token of the chunk took come to hold nothing of worth, beyond the row's new length. On one shard."""
     # counted from an array: XLA for TPUs takes a loop that reads and writes at its own counter for another one, and fails to compile it
-    counter = jax.lax.optimization_barrier(jnp.arange(places * rows))
+    counter = jax.lax.optimization_barrier(jnp.arange(len(length)))
 
     def move(held, recent):
         def one(n, held):
-            c, r = counter[n] // rows, counter[n] % rows
-            piece = jax.lax.dynamic_slice(recent, (0, c, r, *[0] * (recent.ndim - 3)), (recent.shape[0], 1, 1, *recent.shape[3:]))
-            return jax.lax.dynamic_update_slice(held, piece, (0, c, r, 0, length[c, r], 0)[: held.ndim])
+            seat = counter[n]
+            piece = jax.lax.dynamic_slice_in_dim(recent, seat, 1, axis=1)
+            return jax.lax.dynamic_update_slice(held, piece, (0, seat, 0, length[seat], 0)[: held.ndim])
 
-        return jax.lax.fori_loop(0, places * rows, one, held)
+        return jax.lax.fori_loop(0, len(length), one, held)
 
     return jax.tree.map(move, held, recent)
 
 
+def exchange(held: Prefix | Rows, pairs: Pairs) -> Prefix | Rows:
+    """`held` with the places, or seats, of each pair changed with each other."""
+
+    def change(x, axis, pairs):
+        def one(n, x):
+            a, b = pairs.one[n], pairs.other[n]
+            at_a, at_b = (jax.lax.dynamic_slice_in_dim(x, where, 1, axis) for where in (a, b))
+            x = jax.lax.dynamic_update_slice_in_dim(x, at_b, a, axis)
+            return jax.lax.dynamic_update_slice_in_dim(x, at_a, b, axis)
+
+        return jax.lax.fori_loop(0, pairs.count[0], one, x)
+
+    def on_one(held, pairs):
+        k, v = jax.tree.map(lambda x: change(x, 1, pairs), (held.k, held.v))
+        rest = {name: jax.tree.map(lambda x: change(x, 0, pairs), getattr(held, name)) for name in ("length", "speech") if hasattr(held, name)}
+        return dataclasses.replace(held, k=k, v=v, **rest)
+
+    specs = prefix_specs() if isinstance(held, Prefix) else rows_specs()
+    return on_shards(on_one, (specs, Pairs(*[by_place()] * 3)), specs)(held, pairs)
+
+
 def speak(speech: Speech, lanes: Lanes, position: jax.Array, last: jax.Array, length: jax.Array, seen: jax.Array) -> Speech:
-    """Let `lanes.rows` say their next response, behind what their lane read. On one shard.
+    """Let the rows on `lanes.next` say their next response, behind what their lane read. On one shard.
 
     position, length: int32 [A], of the next token. last: [A, D]. seen: bool [A, V or 0].
     """
-    places, rows = speech.length.shape
-    shape = lanes.rows.shape  # [A, R]
-    where = jnp.where(lanes.rows & lanes.real[:, None], lanes.place[:, None], places), jnp.broadcast_to(jnp.arange(rows), shape)
+    shape = lanes.next.shape  # [A, R]
+    where = jnp.where(lanes.real[:, None], lanes.next, len(speech.length))
 
     def put_rows(held, new):
-        each = jnp.broadcast_to(new[:, None] if new.ndim < held.ndim else new, (*shape, *held.shape[2:]))
+        each = jnp.broadcast_to(new[:, None] if new.ndim == held.ndim else new, (*shape, *held.shape[1:]))
         return held.at[where].set(each.astype(held.dtype), mode="drop")
 
     new = Speech(
         length=length, position=position, last=last, said=jnp.zeros_like(length), left=lanes.left, active=jnp.ones_like(lanes.real),
-        key=row_keys(lanes.identity, rows), controls=lanes.controls, seen=seen,
+        key=row_keys(lanes.identity, shape[1]), controls=lanes.controls, seen=seen,
     )
     return jax.tree.map(put_rows, speech, new)
 

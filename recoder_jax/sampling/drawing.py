@@ -1,6 +1,6 @@
 """Drawing the next token from logits.
 
-Axes: C places, R rows of a place, V vocabulary.
+Axes: N rows, V vocabulary.
 """
 
 import dataclasses
@@ -51,15 +51,15 @@ def draw(logits, key, said, controls: Controls, forbidden, seen, filtered: bool)
     """Sample by the Gumbel-max rule.
 
     Args:
-      logits: float32 [C, R, V].
-      key: uint32 [C, R, 2] of each response; its token n is drawn with fold_in(key, n).
-      said: int32 [C, R], n.
+      logits: float32 [N, V].
+      key: uint32 [N, 2] of each response; its token n is drawn with fold_in(key, n).
+      said: int32 [N], n.
       forbidden: bool [V], ids that are never drawn.
-      seen: bool [C, R, V] for the repetition penalty, or [C, R, 0] where no row has one.
+      seen: bool [N, V] for the repetition penalty, or [N, 0] where no row has one.
       filtered: whether a row may leave tokens out. False saves the sort of the vocabulary.
 
     Returns:
-      int32 [C, R], and float32 [C, R], log probabilities of these under the full distribution at temperature 1.
+      int32 [N], and float32 [N], log probabilities of these under the full distribution at temperature 1.
     """
     chosen_from = penalised(logits, seen, controls.penalty) if seen.shape[-1] else logits
     scale = jnp.where(controls.temperature > 0, controls.temperature, 1.0)[..., None]
@@ -71,7 +71,7 @@ def draw(logits, key, said, controls: Controls, forbidden, seen, filtered: bool)
         return jax.random.gumbel(jax.random.fold_in(jax.random.wrap_key_data(key), said), logits.shape[-1:])
 
     sampled = controls.temperature > 0
-    noise = jax.lax.cond(sampled.any(), lambda: jax.vmap(jax.vmap(gumbel))(key, said), lambda: jnp.zeros_like(logits))
+    noise = jax.lax.cond(sampled.any(), lambda: jax.vmap(gumbel)(key, said), lambda: jnp.zeros_like(logits))
     token = jnp.argmax(scaled + jnp.where(sampled[..., None], noise, 0.0), axis=-1).astype(jnp.int32)
     chosen = jnp.take_along_axis(logits, token[..., None], axis=-1)[..., 0]
     return token, chosen - jax.nn.logsumexp(logits, axis=-1)
@@ -84,7 +84,7 @@ def penalised(logits, seen, penalty):
 
 
 def threshold(scaled, controls: Controls) -> jax.Array:
-    """Least logit that top-k, then top-p of what it left, then min-p let through; equal logits go together. scaled: [C, R, V] -> [C, R]."""
+    """Least logit that top-k, then top-p of what it left, then min-p let through; equal logits go together. scaled: [N, V] -> [N]."""
     size = scaled.shape[-1]
     ordered = -jnp.sort(-scaled, axis=-1)
     kept = jnp.where(controls.top_k > 0, jnp.minimum(controls.top_k, size), size)

@@ -1,30 +1,34 @@
-"""The engine: trees of dialogues on a fixed number of places, decoded in chunks; what ended leaves, what waits enters in between.
+"""The engine: trees of dialogues on a fixed number of places and seats, decoded in chunks; what ended leaves, what waits enters in between.
 
     submit ──► waiting prompts ──► read ──► rows speak ──► step() tells who ended ──► feed ──► waiting feedback ──► read ──► rows speak ──► ...
-                                                                                └──► release; a place whose rows are all gone is free
+                                                                                └──► release: its seat is free, and at last its place
 
 One chunk is always in flight: `step` dispatches the next chunk before it collects the one before, so the device works while the host
 looks at what was said. Nothing here knows programs or rewards: `rollout.play` and `serving` drive it.
 
-What a row says is a function of its identity (seed, step, chart, branch, turn) and its dialogue. The place, the chunk length and the rows
+What a row says is a function of its identity (seed, step, chart, branch, turn) and its dialogue. The seat, the chunk length and the rows
 beside it do not change its tokens: keys do not depend on them, calls have a fixed number of lanes, and lanes of one call one padded size.
-What they change beyond 512 slots is the order of sums: a call reads as many slots as the fullest row beside it needs (`Sampler.bound`).
+What they change is the order of sums: beyond 512 slots, since a call reads as many slots as the fullest row beside it needs
+(`Sampler.bound`), and where the sampler is `narrow`, since a product of few rows may sum in another order than one of many.
 
-Axes: A lanes, C places, R rows of a place.
+Axes: A lanes, C places, N seats, R rows of a tree, n and c the first seats and places that a chunk has.
 """
 
 import dataclasses
+import functools
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from recoder_jax.dialogue.encoder import Tokens
 from recoder_jax.sampling.budget import check_memory
-from recoder_jax.sampling.cache import Lanes
+from recoder_jax.sampling.cache import Lanes, Pairs, Seating
+from recoder_jax.sampling.decode import Chunk
 from recoder_jax.sampling.drawing import Controls
 from recoder_jax.sampling.functions import Room, Sampler
 from recoder_jax.sampling.layout import given, given_places, size_of
-from recoder_jax.sampling.places import Place, Queue, Request, Row, Waiting
+from recoder_jax.sampling.places import Place, Queue, Request, Row, Standing, Waiting
 from recoder_jax.sampling.timeline import Timeline
 from recoder_jax.sharding import placement
 
@@ -42,6 +46,15 @@ class Said:
     ended: bool
 
 
+class Speaker(NamedTuple):
+    """Row `number` of a tree, which speaks in a chunk as number `at` of it."""
+
+    place: Place
+    number: int
+    row: Row
+    at: int
+
+
 class Engine:
     """Plays requests on a sampler's functions, with the parameters that `sampler.load` made. The cache lives as long as the engine.
     timeline: is told when the device works.
@@ -56,18 +69,17 @@ class Engine:
                              "choose multiples")  # fmt: skip
         check_memory(room, sampler)
         self.sampler, self.room, self._timeline = sampler, room, timeline
-        self._params, (self._prefix, self._trunk, self._rows) = params, sampler.caches(room)
-        self._places: list[Place | None] = [None] * room.places
+        self._params, (self._prefix, self._rows) = params, sampler.caches(room)
+        self._places, self._seats = Standing(room.places, shards), Standing(room.seats, shards)
         self._at: dict[Request, Place] = {}
         self._queue, self._now = Queue(room.lanes, room.places, shards), 0
-        self._flight: list[tuple] = []  # chunks on the device: what they bring, and the (place, number, row) that speak in them
-        self._silenced: dict[bool, set[tuple[int, int]]] = {True: set(), False: set()}
+        self._flight: list[tuple[Chunk, list[Speaker]]] = []  # chunks on the device, and who speaks in them
 
     def submit(self, request: Request) -> None:
         """Queue a tree. Raises ValueError for one that the room cannot hold."""
         room, size, controls = self.room, size_of(request.prompt, self.sampler.buckets), request.controls
         controls.check()
-        slots = room.trunk if request.shared else room.suffix
+        slots = room.shared if request.shared else room.suffix
         for holds, sentence in (
             (1 <= request.rows <= room.rows, f"{request.rows} rows are asked for, but a place has {room.rows}; ask for 1 to {room.rows}"),
             (size.tokens <= room.prefix, f"a prompt of {len(request.prompt)} tokens does not fit {room.prefix} prefix slots; shorten it"),
@@ -82,8 +94,8 @@ class Engine:
         """Read feedback behind what a row said, and let it go on; in a shared turn, `row` is 0. Raises ValueError where it finds no room."""
         place, size = self._at[request], size_of(piece, self.sampler.buckets)
         one, room = place.rows[row], self.room
-        taken, slots = (place.prefix + one.count, room.prefix) if place.trunk else (one.length + one.count, room.suffix)
-        if taken + size.tokens > slots or place.trunk and place.prefix + room.trunk > slots:
+        taken, slots = (place.prefix + one.count, room.prefix) if place.shares else (one.length + one.count, room.suffix)
+        if taken + size.tokens > slots or place.shares and place.prefix + room.shared > slots:
             raise ValueError(f"feedback of {len(piece)} tokens does not fit: {taken} of {slots} slots are taken; raise the cap of a feedback")
         self._queue.add(Waiting(piece, size, self._now, request, place, row))
 
@@ -91,8 +103,9 @@ class Engine:
         """A row says nothing more. In a shared turn the whole tree ends."""
         place = self._at[request]
         place.rows[row].gone = True
+        self._seats.leave(place.rows[row])
         if all(one.gone for one in place.rows):
-            self._places[place.index] = None
+            self._places.leave(place)
             del self._at[request]
 
     def stop(self, request: Request, row: int, keep: int | None = None) -> Said:
@@ -103,12 +116,11 @@ class Engine:
         one.speaks = False
         if keep is not None:
             one.cut(keep)
-        self._silenced[place.trunk].add((place.index, row))
         return Said(request, row, one.turn, *one.said(), False)
 
     def speaking(self) -> list[tuple[Request, int]]:
         """Rows that are not known to have ended, with their requests."""
-        return [(place.request, number) for place in self._places if place for number, row in enumerate(place.rows) if row.speaks]
+        return [(place.request, number) for place in self._places for number, row in enumerate(place.rows) if row.speaks]
 
     def cancel(self, request: Request) -> None:
         """Forget a tree, wherever it stands."""
@@ -123,12 +135,12 @@ class Engine:
     def spoken(self, request: Request, row: int) -> tuple[np.ndarray, np.ndarray]:
         """Tokens and log probabilities of the response that a row is at, as far as they were collected; empty before it begins."""
         place = self._at.get(request)
-        return (place.rows[row] if place and row < len(place.rows) else Row(1, 0, 0)).said()
+        return (place.rows[row] if place and row < len(place.rows) else Row(0, 1, 0, 0)).said()
 
     @property
     def busy(self) -> bool:
         """Whether `step` has something to do."""
-        return bool(self._flight) or self._speaking() > 0 or self._queue.readable(self._free())
+        return self.flying or self._speaking() > 0 or self._queue.readable(self._places.free())
 
     @property
     def flying(self) -> bool:
@@ -139,63 +151,83 @@ class Engine:
         """Read what waits, dispatch the next chunk, and return the responses that ended in the chunk before it.
 
         hold: the host is behind, so more rows come only as it catches up: rows wait while less than half of those that could speak do. A
-        chunk takes as long for few rows as for all, and where host and device are one machine it takes the host's time.
+        row of few costs more than one of many, and where host and device are one machine it takes the host's time.
         """
-        while call := self._queue.next_call(self._free(), self._speaking(), self._now):
+        while call := self._queue.next_call(self._places.free(), self._speaking(), self._now):
             self._read(call)
-        before, self._flight = self._flight, [*self._dispatch(True, hold), *self._dispatch(False, hold)]
+        before, self._flight = self._flight, self._dispatch(hold)
         self._now += 1
         return [said for chunk, speakers in before for said in self._collect(chunk, speakers)]
 
     # decoding
 
-    def _free(self) -> list[int]:
-        return [index for index, place in enumerate(self._places) if place is None]
-
     def _speaking(self) -> int:
-        return sum(row.speaks for place in self._places if place for row in place.rows)
+        return sum(row.speaks for row in self._seats)
 
-    def _could_speak(self, trunk: bool) -> int:
-        """Trunks, or rows, of trees that are not over, those that wait included."""
-        places = [place for place in self._places if place]
-        if trunk:
-            return sum(place.trunk for place in places)
-        return sum(place.request.rows if place.trunk else sum(not row.gone for row in place.rows) for place in places)
+    def _could_speak(self) -> int:
+        """Rows of trees that are not over, those that wait or are to come included."""
+        return sum(place.request.rows if place.shares and not place.rows[0].speaks else sum(not row.gone for row in place.rows) for place in self._places)
 
-    def _dispatch(self, trunk: bool, hold: bool) -> list[tuple]:
-        """A chunk of the trunks or of the rows, where somebody speaks that the chunk in flight does not cut."""
-        flying = {id(row) for _, speakers in self._flight for *_, row in speakers}
-        speakers = [
+    def _dispatch(self, hold: bool) -> list[tuple[Chunk, list[Speaker]]]:
+        """A chunk of the rows that speak and that the chunk in flight does not cut."""
+        flying = {id(one.row) for _, speakers in self._flight for one in speakers}
+        rows = [
             (place, number, row)
-            for place in self._places if place and place.trunk == trunk
-            for number, row in enumerate(place.rows)
+            for place in self._places for number, row in enumerate(place.rows)
             if row.speaks and row.count + (self.room.chunk if id(row) in flying else 0) < place.request.tokens
         ]  # fmt: skip
-        if not speakers or hold and 2 * len(speakers) < self._could_speak(trunk):
+        if hold and 2 * len(rows) < self._could_speak():
             return []
-        rows = self._trunk if trunk else self._rows
-        silenced = np.zeros(rows.speech.active.shape, bool)
-        for cut in self._silenced[trunk]:
-            silenced[cut] = True
-        self._silenced[trunk].clear()
-        held = max(row.length + row.count + self.room.chunk for *_, row in speakers)
-        bounds = self._prefix_bound(), self.sampler.bound(held, rows.k.shape[4])
-        filtered = any(place.request.controls.filtered for place, *_ in speakers)
-        rows, chunk = self.sampler.functions.decode(
-            self._params, self._prefix, rows, self._put(silenced), steps=self.room.chunk, bounds=bounds, filtered=filtered
+        kinds = [rows] if self.sampler.narrow else [[row for row in rows if row[0].shares == shared] for shared in (True, False)]
+        return [self._decode(rows) for rows in kinds if rows]
+
+    def _decode(self, rows: list[tuple[Place, int, Row]]) -> tuple[Chunk, list[Speaker]]:
+        """A chunk of these rows; who speaks in it."""
+        room, shared = self.room, all(place.shares for place, *_ in rows)
+        held = max(row.length + row.count for *_, row in rows) + room.chunk
+        bounds = self._prefix_bound(), self.sampler.bound(held, room.shared if shared else room.suffix)
+        filtered = any(place.request.controls.filtered for place, *_ in rows)
+        seating, speakers = self._seated(rows, shared)
+        self._rows, chunk = self.sampler.functions.decode(
+            self._params, self._prefix, self._rows, seating, steps=room.chunk, bounds=bounds, filtered=filtered
         )
-        self._keep(trunk, rows)
         if self._timeline:
             self._timeline.watch("decode", chunk.count)
-        return [(chunk, speakers)]
+        return chunk, speakers
 
-    def _collect(self, chunk, speakers) -> list[Said]:
+    def _seated(self, rows: list[tuple[Place, int, Row]], shared: bool) -> tuple[Seating, list[Speaker]]:
+        """Bring rows and their places to the front of their devices; who sits where in the chunk."""
+        places, seats, most, shards = self._places, self._seats, self.room.rows, self.sampler.shards
+        taken, on = {row.index for *_, row in rows}, {place.index for place, *_ in rows}
+        n, c = self.sampler.seats(self.room, shared, seats.fullest(taken)), self.sampler.places(self.room, places.fullest(on))
+        self._rows, self._prefix = self._brought(seats, taken, n, self._rows), self._brought(places, on, c, self._prefix)
+        speaks, home, numbers = np.zeros(n * shards, bool), np.zeros(n * shards, np.int32), np.zeros((c * shards, most), np.int32)
+        speakers = []
+        for place, number, row in rows:
+            (shard, seat), at = divmod(row.index, seats.each), place.index % places.each
+            speakers.append(Speaker(place, number, row, shard * n + seat))
+            speaks[shard * n + seat], home[shard * n + seat], numbers[shard * c + at, number] = True, at * most + number, seat
+        return Seating(*map(self._put, (speaks, home, numbers))), speakers
+
+    def _brought(self, standing: Standing, wanted: set[int], first: int, held):
+        """`held` once those on `wanted` stand on the `first` of their devices."""
+        moved, shards = standing.bring_forward(wanted, first), self.sampler.shards
+        if not moved:
+            return held
+        pairs, count = np.zeros((2, shards, standing.each), np.int32), np.zeros(shards, np.int32)
+        for pair in moved:
+            shard = pair[0] // standing.each
+            pairs[:, shard, count[shard]] = [n % standing.each for n in pair]
+            count[shard] += 1
+        return self.sampler.functions.exchange(held, Pairs(*map(self._put, (*pairs.reshape(2, -1), count))))
+
+    def _collect(self, chunk: Chunk, speakers: list[Speaker]) -> list[Said]:
         """Take over what a chunk brought; the responses that ended in it."""
         chunk, ended = jax.device_get(chunk), []
-        for place, number, row in speakers:
+        for place, number, row, at in speakers:
             if row.speaks:  # it was not stopped while the chunk ran
-                count, over = int(chunk.count[place.index, number]), bool(chunk.ended[place.index, number])
-                row.add(chunk.tokens[place.index, number, :count], chunk.logprobs[place.index, number, :count])
+                count, over = int(chunk.count[at]), bool(chunk.ended[at])
+                row.add(chunk.tokens[at, :count], chunk.logprobs[at, :count])
                 if over or row.count >= place.request.tokens:
                     row.speaks = False
                     ended.append(Said(place.request, number, row.turn, *row.said(), over))
@@ -203,16 +235,10 @@ class Engine:
 
     def _prefix_bound(self, more: int = 0) -> int:
         """Prefix slots that may hold something once a place holds `more`."""
-        return self.sampler.bound(max([more, *(place.prefix for place in self._places if place)]), self.room.prefix)
-
-    def _keep(self, trunk: bool, rows) -> None:
-        if trunk:
-            self._trunk = rows
-        else:
-            self._rows = rows
+        return self.sampler.bound(max([more, *(place.prefix for place in self._places)]), self.room.prefix)
 
     def _put(self, x: np.ndarray):
-        """An array whose first axis is places or lanes, on the mesh."""
+        """An array whose first axis is places, seats or lanes, on the mesh."""
         mesh = self.sampler.mesh
         return x if mesh is None else jax.device_put(x, placement(x.shape, ("batch", *[None] * (x.ndim - 1)), mesh))
 
@@ -221,63 +247,68 @@ class Engine:
     def _read(self, call: list[tuple[Waiting, int] | None]) -> None:
         """Read the tokens of one call and let the rows speak that come next."""
         real = [lane for lane in call if lane]
-        (kind, trunk), size = real[0][0].kind, real[0][0].size
+        kind, size = real[0][0].kind, real[0][0].size
         for item, index in real:
             if item.place is None:
-                item.place = self._places[index] = self._at[item.request] = Place(index, item.request, 0, [Row(0, 0, 0, speaks=False)])
+                item.place = self._at[item.request] = Place(index, item.request, 0, [])
+                self._places.put(item.place)
+                self._sit(item.place, self._seats.free_beside(index, self._places), turn=0)
         items = [(lane or real[0])[0] for lane in call]  # lanes of nobody repeat one that is somebody's
         rows = [item.place.rows[item.row] for item in items]
         laid = given([item.piece for item in items], [row.position + row.count for row in rows], size, self.sampler.config.image_id)
-        lanes, functions = self._lanes(kind, trunk, items, [lane is not None for lane in call]), self.sampler.functions
-        following = laid.next_position
+        offsets = [row.length + row.count + (0 if kind == "append" else item.place.prefix) for item, row in zip(items, rows, strict=True)]
+        held = self._prefix_bound(0 if kind == "append" else max(offsets))
+        following = [self._go_on(kind, lane[0], int(position)) if lane else {} for lane, position in zip(call, laid.next_position, strict=True)]
+        lanes = self._lanes(items, rows, offsets, following)
         if self.sampler.mesh is not None:
             laid = jax.tree.map(jax.device_put, laid, given_places(laid, self.sampler.mesh))
-        target = self._trunk if trunk else self._rows
+        params, prefix, rows, functions = self._params, self._prefix, self._rows, self.sampler.functions
         if kind == "append":
-            held = self.sampler.bound(max(row.length + row.count for row in rows), self.room.suffix)
-            bounds = self._prefix_bound(), held
-            target = functions.append(self._params, self._prefix, target, laid, lanes, bounds=bounds)
-        elif kind == "proceed":
-            bound = self._prefix_bound(max(item.place.prefix + row.count for item, row in zip(items, rows, strict=True)))
-            trunks = self._trunk.k, self._trunk.v
-            self._prefix, speech = functions.proceed(self._params, self._prefix, trunks, target.speech, laid, lanes, bound=bound)
-            target = dataclasses.replace(target, speech=speech)
+            bounds = held, self.sampler.bound(max(offsets), self.room.suffix)
+            self._rows = functions.append(params, prefix, rows, laid, lanes, bounds=bounds)
         else:
-            self._prefix, speech = functions.start(self._params, self._prefix, target.speech, laid, lanes)
-            target = dataclasses.replace(target, speech=speech)
-        self._keep(trunk, target)
+            if kind == "proceed":
+                said, most = (rows.k, rows.v), self.room.shared
+                self._prefix, speech = functions.proceed(params, prefix, said, rows.speech, laid, lanes, most=most, bound=held)
+            else:
+                self._prefix, speech = functions.start(params, prefix, rows.speech, laid, lanes)
+            self._rows = dataclasses.replace(rows, speech=speech)
         if self._timeline:
-            self._timeline.watch("read", target.speech.active + 0)  # a copy: the next call takes the array itself over
-        for lane, position in zip(call, following, strict=True):
-            if lane:
-                self._go_on(kind, lane[0], int(position))
+            self._timeline.watch("read", self._rows.speech.active + 0)  # a copy: the next call takes the array itself over
 
-    def _go_on(self, kind: str, item: Waiting, position: int) -> None:
-        """What the host knows of rows whose next response begins at `position`, behind what was read."""
+    def _go_on(self, kind: str, item: Waiting, position: int) -> dict[int, int]:
+        """What the host knows of rows whose next response begins at `position`, behind what is read; their numbers and seats."""
         place, row, read = item.place, item.place.rows[item.row], len(item.piece)
         if kind == "append":
-            place.rows[item.row] = Row(row.turn + 1, row.length + row.count + read, position)
-            self._silenced[False].discard((place.index, item.row))
-            return
+            place.rows[item.row] = Row(row.index, row.turn + 1, row.length + row.count + read, position)
+            self._seats.put(place.rows[item.row])
+            return {item.row: row.index}
         place.prefix += row.count + read
-        count = 1 if row.turn + 1 <= item.request.shared else item.request.rows
-        place.rows = [Row(row.turn + 1, 0, position) for _ in range(count)]
-        self._silenced[place.trunk] -= {(place.index, number) for number in range(count)}
+        place.rows = []
+        self._sit(place, row.index, row.turn + 1, position)  # behind what is folded out of its seat
+        while row.turn + 1 > item.request.shared and len(place.rows) < item.request.rows:
+            self._sit(place, self._seats.free_beside(place.index, self._places), row.turn + 1, position)
+        return {number: row.index for number, row in enumerate(place.rows)}
 
-    def _lanes(self, kind: str, trunk: bool, items: list[Waiting], real: list[bool]) -> Lanes:
-        """The items of a call, one a lane, as the device is told."""
-        share, width = self.room.places // self.sampler.shards, 1 if trunk else self.room.rows
-        rows, speak = [item.place.rows[item.row] for item in items], np.zeros((len(items), width), bool)
-        for a, item in enumerate(items):
-            speak[a, slice(item.row, item.row + 1) if kind == "append" else slice(1 if trunk else item.request.rows)] = True
+    def _sit(self, place: Place, seat: int, turn: int, position: int = 0) -> None:
+        """Give the tree on a place one row more."""
+        place.rows.append(Row(seat, turn, 0, position, speaks=turn > 0))
+        self._seats.put(place.rows[-1])
+
+    def _lanes(self, items: list[Waiting], rows: list[Row], offsets: list[int], following: list[dict[int, int]]) -> Lanes:
+        """The items of a call, one a lane, as the device is told. rows: that spoke before. following: seats of those that speak next, by their
+        numbers, none where a lane fills up the call."""
+        places, seats, integers = self._places.each, self._seats.each, functools.partial(np.array, dtype=np.int32)
+        after = np.full((len(items), self.room.rows), seats, np.int32)
+        for a, spoken in enumerate(following):
+            for number, seat in spoken.items():
+                after[a, number] = seat % seats
         identity = [(*item.request.identity, row.turn + 1) for item, row in zip(items, rows, strict=True)]
-        begin = [0 if kind == "append" else item.place.prefix for item in items]
         controls = [item.request.controls for item in items]
         lanes = Lanes(
-            place=np.array([item.place.index % share for item in items], np.int32), row=np.array([item.row for item in items], np.int32),
-            real=np.array(real), offset=np.array([b + row.length + row.count for b, row in zip(begin, rows, strict=True)], np.int32),
-            folded=np.array([row.count for row in rows], np.int32), rows=speak,
-            left=np.array([item.request.tokens for item in items], np.int32), identity=np.array(identity, np.int32),
+            place=integers([item.place.index % places for item in items]), seat=integers([row.index % seats for row in rows]),
+            real=np.array([bool(spoken) for spoken in following]), offset=integers(offsets), folded=integers([row.count for row in rows]), next=after,
+            left=integers([item.request.tokens for item in items]), identity=integers(identity),
             controls=Controls(*[
                 np.array([getattr(one, field.name) for one in controls], np.int32 if field.name == "top_k" else np.float32)
                 for field in dataclasses.fields(Controls)

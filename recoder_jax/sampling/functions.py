@@ -1,6 +1,6 @@
 """The jitted functions of sampling, and the sizes of what they work on.
 
-Axes: A lanes, C places, R rows of a place, V vocabulary.
+Axes: A lanes, C places, N seats, V vocabulary.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from recoder_jax.models.qwen2_5_vl.config import Config
 from recoder_jax.models.qwen2_5_vl.model import abstract_model
 from recoder_jax.sampling import cache as cache_lib
 from recoder_jax.sampling import decode as decode_lib
-from recoder_jax.sampling.buckets import power_of_two, quarter_step
+from recoder_jax.sampling.buckets import power_of_two, quarter_step, share_of
 from recoder_jax.sampling.cache import Prefix, Rows
 from recoder_jax.sampling.layout import Buckets
 from recoder_jax.sharding import SAMPLING, own_mesh, shardings
@@ -24,25 +24,30 @@ from recoder_jax.sharding import SAMPLING, own_mesh, shardings
 
 @dataclasses.dataclass(frozen=True)
 class Room:
-    """Sizes of a cache. places: trees side by side. rows: of each. prefix, suffix, trunk: slots, trunk 0 where no turn is shared. lanes:
-    prompts or feedbacks read in one call. chunk: tokens decoded in one call. penalised: whether a row may have a repetition penalty. int8:
-    whether keys and values are held in a byte each, in place of the policy's dtype."""
+    """Sizes of a cache. places: trees side by side. rows: of each. prefix, suffix: slots of a place and of a seat. shared: slots that a
+    shared response may take, 0 where no turn is shared. lanes: prompts or feedbacks read in one call. chunk: tokens decoded in one call.
+    penalised: whether a row may have a repetition penalty. int8: whether keys and values are held in a byte each, in place of the
+    policy's dtype."""
 
     places: int
     rows: int
     prefix: int
     suffix: int
-    trunk: int = 0
+    shared: int = 0
     lanes: int = 1
     chunk: int = 16
     penalised: bool = False
     int8: bool = False
 
+    @property
+    def seats(self) -> int:
+        return self.places * self.rows
+
     def bytes(self, config: Config) -> int:
         """Of keys and values, on all devices together."""
-        text, slots = config.text, self.prefix + self.rows * self.suffix + self.trunk
+        text, slots = config.text, self.places * self.prefix + self.seats * self.suffix
         head = text.head_dim + 4 if self.int8 else text.head_dim * jnp.dtype(config.dtype).itemsize  # with its float32 scale
-        return 2 * text.layers * text.kv_heads * head * self.places * slots
+        return 2 * text.layers * text.kv_heads * head * slots
 
 
 def room_for(
@@ -52,12 +57,12 @@ def room_for(
     """The room of trees whose first `shared` turns of `turns` are said once and the others by each row. prompt, response, feedback: most
     tokens of each; what is read is padded, so a piece that is read last needs room for its padding."""
     padded, own = quarter_step(feedback, buckets.tokens), turns - shared
-    trunk = _even(response + chunk) if shared else 0
+    one = _even(response + chunk) if shared else 0
     before = prompt + (shared - 1) * (response + feedback)  # what stands in the prefix when the last shared turn is folded
-    prefix = max(quarter_step(prompt, buckets.tokens), before + max(trunk, response + padded) if shared else 0)
+    prefix = max(quarter_step(prompt, buckets.tokens), before + max(one, response + padded) if shared else 0)
     said = own * response + (own - 1) * feedback
     suffix = max(said + chunk, said - response - feedback + padded if own > 1 else 0)
-    return Room(places, rows, _even(prefix), _even(suffix), trunk, lanes, chunk, penalised, int8)
+    return Room(places, rows, _even(prefix), _even(suffix), one, lanes, chunk, penalised, int8)
 
 
 def largest(rooms: Iterable[Room]) -> Room:
@@ -73,16 +78,18 @@ def _even(slots: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Functions:
-    """load(params); start(params, prefix, speech, given, lanes); proceed(params, prefix, trunk, speech, given, lanes, bound);
-    append(params, prefix, rows, given, lanes, bounds); decode(params, prefix, rows, silenced, steps, bounds, filtered).
+    """load(params); start(params, prefix, speech, given, lanes); proceed(params, prefix, said, speech, given, lanes, most, bound);
+    append(params, prefix, rows, given, lanes, bounds); decode(params, prefix, rows, seating, steps, bounds, filtered);
+    exchange(held, pairs).
 
-    All but `load` take over what they return changed. See `sampling.decode` for what they do."""
+    All but `load` take over what they return changed. See `sampling.decode` and, for `exchange`, `sampling.cache`."""
 
     load: Callable
     start: Callable
     proceed: Callable
     append: Callable
     decode: Callable
+    exchange: Callable
 
 
 class Sampler:
@@ -90,13 +97,18 @@ class Sampler:
 
     Built once; the jitted functions keep their compilations for as long as the sampler lives. mesh: that the policy's parameters lie on; of
     several processes each samples for itself, on its own part of it. apart: whether `load` gives each block arrays of its own; without it,
-    `worth_taking_apart` decides.
+    `worth_taking_apart` decides. narrow: whether a chunk decodes as few seats as those who speak need; else those of all rows, or of
+    a row a tree where the turn is shared, so that on CPUs, which sum in another order where rows are fewer, a run ends with the same bits
+    whenever its programs end. By default everywhere but on CPUs.
     """
 
-    def __init__(self, graphdef, config: Config, encoder: Encoder, buckets: Buckets = Buckets(), mesh=None, apart: bool | None = None):
+    def __init__(
+        self, graphdef, config: Config, encoder: Encoder, buckets: Buckets = Buckets(), mesh=None, apart: bool | None = None, narrow: bool | None = None
+    ):
         self.config, self.encoder, self.buckets = config, encoder, buckets
         self.mesh = None if mesh is None else own_mesh(mesh)
         platform = jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
+        self.narrow = platform != "cpu" if narrow is None else narrow
         self.functions = functions_of(graphdef, config, encoder, mesh, worth_taking_apart(config, platform) if apart is None else apart)
 
     def load(self, params):
@@ -126,11 +138,22 @@ class Sampler:
         """Slots that a call reads where `used` of `slots` may hold something."""
         return min(slots, power_of_two(used, self.buckets.slots))
 
-    def caches(self, room: Room) -> tuple[Prefix, Rows | None, Rows]:
-        """Empty prefixes, trunks and rows, placed."""
-        return tuple(jax.jit(make, out_shardings=where)() if make else None for make, where in self._makers(room))
+    def seats(self, room: Room, shared: bool, needed: int) -> int:
+        """Seats of a device that a chunk decodes where `needed` rows of one speak, in a turn that is shared or not."""
+        if self.narrow:
+            return share_of(room.seats // self.shards, needed, self.buckets.seats)
+        return (room.places if shared else room.seats) // self.shards
 
-    def abstract_caches(self, room: Room) -> tuple[Prefix, Rows | None, Rows]:
+    def places(self, room: Room, needed: int) -> int:
+        """Places of a device that a chunk reads where rows of `needed` trees speak."""
+        each = room.places // self.shards
+        return share_of(each, needed, -(-self.buckets.seats // room.rows)) if self.narrow else each
+
+    def caches(self, room: Room) -> tuple[Prefix, Rows]:
+        """Empty prefixes and rows, placed."""
+        return tuple(jax.jit(make, out_shardings=where)() for make, where in self._makers(room))
+
+    def abstract_caches(self, room: Room) -> tuple[Prefix, Rows]:
         """Their shapes and places."""
         def shapes(make, where):
             made = jax.eval_shape(make)
@@ -138,27 +161,24 @@ class Sampler:
                 return made
             return jax.tree.map(lambda place, held: jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), held), where, made)
 
-        return tuple(shapes(make, where) if make else None for make, where in self._makers(room))
+        return tuple(shapes(make, where) for make, where in self._makers(room))
 
     def _makers(self, room: Room) -> list[tuple]:
-        """(what makes it, where its arrays go) of prefixes, trunks and rows."""
+        """(what makes it, where its arrays go) of prefixes and rows."""
         text, dtype = self.config.text, jnp.dtype(self.config.dtype)
-        sizes, held = (text.layers, room.places), jnp.dtype(jnp.int8) if room.int8 else dtype
+        held = jnp.dtype(jnp.int8) if room.int8 else dtype
 
         def prefix():
-            return cache_lib.empty_prefix(*sizes, text.kv_heads, room.prefix, text.head_dim, held)
+            return cache_lib.empty_prefix(text.layers, room.places, text.kv_heads, room.prefix, text.head_dim, held)
 
-        def rows(count, slots):
+        def rows():
             seen = text.vocab if room.penalised else 0
-            return lambda: cache_lib.empty_rows(*sizes, count, text.kv_heads, slots, text.head_dim, held, text.hidden, seen, dtype)
+            return cache_lib.empty_rows(text.layers, room.seats, text.kv_heads, room.suffix, text.head_dim, held, text.hidden, seen, dtype)
 
         def placed(specs):
             return None if self.mesh is None else jax.tree.map(lambda one: jax.NamedSharding(self.mesh, one), specs)
 
-        of_rows = placed(cache_lib.rows_specs())
-        return [
-            (prefix, placed(cache_lib.prefix_specs())), (rows(1, room.trunk) if room.trunk else None, of_rows), (rows(room.rows, room.suffix), of_rows)
-        ]
+        return [(prefix, placed(cache_lib.prefix_specs())), (rows, placed(cache_lib.rows_specs()))]
 
 
 def worth_taking_apart(config: Config, platform: str) -> bool:
@@ -188,20 +208,24 @@ def functions_of(given, config: Config, encoder: Encoder, mesh, apart: bool) -> 
     def start(params, prefix, speech, given, lanes):
         return decode_lib.start(nnx.merge(graphdef, params), prefix, speech, given, lanes)
 
-    def proceed(params, prefix, trunk, speech, given, lanes, bound):
-        return decode_lib.proceed(nnx.merge(graphdef, params), prefix, trunk, speech, given, lanes, bound)
+    def proceed(params, prefix, said, speech, given, lanes, most, bound):
+        return decode_lib.proceed(nnx.merge(graphdef, params), prefix, said, speech, given, lanes, most, bound)
 
     def append(params, prefix, rows, given, lanes, bounds):
         return decode_lib.append(nnx.merge(graphdef, params), prefix, rows, given, lanes, bounds)
 
-    def decode(params, prefix, rows, silenced, steps, bounds, filtered):
+    def decode(params, prefix, rows, seating, steps, bounds, filtered):
         model = nnx.merge(graphdef, params)
-        return decode_lib.decode(model, prefix, rows, silenced, jnp.asarray(forbidden), encoder.end_id, steps, bounds, filtered)
+        return decode_lib.decode(model, prefix, rows, seating, jnp.asarray(forbidden), encoder.end_id, steps, bounds, filtered)
+
+    def exchange(held, pairs):
+        return cache_lib.exchange(held, pairs)
 
     return Functions(
         load=jax.jit(load, out_shardings=placed),
         start=jax.jit(start, donate_argnums=(1, 2)),
-        proceed=jax.jit(proceed, static_argnames="bound", donate_argnums=(1, 3)),
+        proceed=jax.jit(proceed, static_argnames=("most", "bound"), donate_argnums=(1, 3)),
         append=jax.jit(append, static_argnames="bounds", donate_argnums=2),
         decode=jax.jit(decode, static_argnames=("steps", "bounds", "filtered"), donate_argnums=2),
+        exchange=jax.jit(exchange, donate_argnums=0),
     )

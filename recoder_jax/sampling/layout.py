@@ -19,12 +19,13 @@ from recoder_jax.sharding import placement
 
 @dataclasses.dataclass(frozen=True)
 class Buckets:
-    """Least padded sizes: of given tokens, windows of the largest image (both grow in quarter steps), and cache slots that a call reads
-    (which grow by doubling)."""
+    """Least padded sizes: of given tokens, windows of the largest image (both grow in quarter steps), cache slots that a call reads (which
+    grow by doubling), and seats that it decodes on a device."""
 
     tokens: int = 64
     windows: int = 4
     slots: int = 512
+    seats: int = 16
 
 
 @dataclasses.dataclass(frozen=True, order=True)

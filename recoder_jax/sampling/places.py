@@ -1,8 +1,8 @@
-"""What the host knows of the trees on their places, and of the tokens that wait to be read for them."""
+"""What the host knows of the trees on their places, of the rows on their seats, and of the tokens that wait to be read for them."""
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
@@ -29,10 +29,11 @@ class Request:
 class Row:
     """A row and the response it is at.
 
-    turn: from 1. length: suffix slots taken before the response. position: M-RoPE position of its first token. tokens, logprobs: of it, by
+    index: of its seat, which it keeps while it is not gone. turn: from 1. length: suffix slots taken before the response. position: M-RoPE position of its first token. tokens, logprobs: of it, by
     chunk, `count` of them. speaks: is not known to have ended. gone: says nothing more.
     """
 
+    index: int
     turn: int
     length: int
     position: int
@@ -60,7 +61,7 @@ class Row:
 
 @dataclasses.dataclass(eq=False)
 class Place:
-    """A tree where it is played. prefix: slots taken. rows: the trunk alone while turns are shared."""
+    """A tree where it is played. prefix: slots taken. rows: one while turns are shared."""
 
     index: int
     request: Request
@@ -68,8 +69,53 @@ class Place:
     rows: list[Row]
 
     @property
-    def trunk(self) -> bool:
+    def shares(self) -> bool:
+        """Whether the turn it is at is said once for all rows."""
         return self.rows[0].turn <= self.request.shared
+
+
+class Standing:
+    """Trees on places, or rows on seats, by number: `index` of each. The numbers are split evenly over `shards`."""
+
+    def __init__(self, count: int, shards: int):
+        self.each = count // shards
+        self._items: list[Place | Row | None] = [None] * count
+
+    def __iter__(self) -> Iterator[Place | Row]:
+        return (item for item in self._items if item)
+
+    def free(self) -> list[int]:
+        return [n for n, item in enumerate(self._items) if item is None]
+
+    def free_beside(self, other: int, of: "Standing") -> int:
+        """The first free number on the shard of number `other` of another standing."""
+        begin = other // of.each * self.each
+        return next(n for n in range(begin, begin + self.each) if self._items[n] is None)
+
+    def put(self, item: Place | Row) -> None:
+        """In place of what stood there."""
+        self._items[item.index] = item
+
+    def leave(self, item: Place | Row) -> None:
+        self._items[item.index] = None
+
+    def fullest(self, wanted: Collection[int]) -> int:
+        """Most of the numbers that one shard has."""
+        return max(collections.Counter(n // self.each for n in wanted).values())
+
+    def bring_forward(self, wanted: Collection[int], first: int) -> list[tuple[int, int]]:
+        """Let those on the numbers `wanted` stand on the `first` of their shards; the pairs of numbers that change with each other."""
+        taken, pairs = set(wanted), []
+        for n in sorted(n for n in wanted if n % self.each >= first):
+            begin = n // self.each * self.each
+            other = next(m for m in range(begin, begin + first) if m not in taken)
+            taken.add(other)
+            pairs.append((n, other))
+            self._items[n], self._items[other] = self._items[other], self._items[n]
+            for m in (n, other):
+                if self._items[m]:
+                    self._items[m].index = m
+        return pairs
 
 
 @dataclasses.dataclass(eq=False)
@@ -84,14 +130,11 @@ class Waiting:
     row: int = 0
 
     @property
-    def kind(self) -> tuple[str, bool]:
-        """Which function reads them, and whether the trunk speaks next."""
-        shared = self.request.shared
+    def kind(self) -> str:
+        """Which function reads them."""
         if self.place is None:
-            return "start", shared > 0
-        if self.place.trunk:
-            return "proceed", self.place.rows[0].turn < shared
-        return "append", False
+            return "start"
+        return "proceed" if self.place.shares else "append"
 
 
 class Queue:
@@ -150,4 +193,4 @@ class Queue:
                         left.remove(index)
                     break
         found = [(key, lanes, sum(lane is not None for lane in lanes)) for key, lanes in calls.items()]
-        return [(lanes, key[0][0] == "start" and count == waiting[key]) for key, lanes, count in found if count]
+        return [(lanes, key[0] == "start" and count == waiting[key]) for key, lanes, count in found if count]

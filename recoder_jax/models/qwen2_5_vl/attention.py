@@ -4,8 +4,8 @@ Those inside rows and images have backends, `Config.attention`: 'xla' everywhere
 bfloat16, 'splash_interpret' (the TPU kernel run step by step on any machine, for tests), 'auto' for what the platform is best at.
 Values and gradients are those of one softmax over what a token sees, whichever runs.
 
-Axes: B rows, G branches (trajectories of a group), S tokens (queries), Q new tokens, E recent tokens, P prefix, K key/value heads, R query heads per
-key/value head, N heads, H head size, I images, W places of a whole window, T their slots.
+Axes: B rows, C prefixes, G rows that may share one, S tokens (queries), Q new tokens, E recent tokens, P prefix, K key/value heads, R query heads
+per key/value head, N heads, H head size, I images, W places of a whole window, T their slots.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from recoder_jax.models.qwen2_5_vl import attention_splash as splash
 from recoder_jax.models.qwen2_5_vl import attention_tiles as tiles
 from recoder_jax.models.qwen2_5_vl import attention_xla as xla
-from recoder_jax.sharding import parts
+from recoder_jax.sharding import on_shards, parts, spec
 
 APPENDED = 128  # new tokens whose scores to a cache are held at once
 WHOLE = 512  # packed rows of at most so many tokens go through XLA at once, longer ones tile by tile: from there on it is faster
@@ -53,17 +53,32 @@ def to_int8(a: jax.Array) -> Int8:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Past:
-    """What the new tokens of `extend` can see: the shared prefix of a row, the suffix of each branch, and what the branch said since
-    its suffix was last written. P or S may be 0, and nothing may be recent. Keys and values are arrays, or `Int8` of the same shape.
+class Sharing:
+    """Which rows share a prefix. Numbers are of a device's own rows and prefixes, which lie over the batch axes together.
 
     Attributes:
-      prefix_k, prefix_v: [L, B, K, P, H], once per row, not per branch.
-      prefix_valid: bool [B, P].
-      suffix_k, suffix_v: [L, B, G, K, S, H].
-      suffix_valid: bool [B, G, S].
-      recent_k, recent_v: [L, B, G, K, E, H] or None.
-      recent_valid: bool [B, G, E] or None.
+      home: int32 [B], c * G + g of the row that is number g of those behind prefix c.
+      rows: int32 [C, G], the row that is number g behind prefix c; any row where there is none.
+    """
+
+    home: jax.Array
+    rows: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Past:
+    """What the new tokens of `extend` can see: the prefix of a row, its suffix, and what the row said since its suffix was last written.
+    P or S may be 0, and nothing may be recent. Keys and values are arrays, or `Int8` of the same shape; the axis L may also be a tuple.
+
+    Attributes:
+      prefix_k, prefix_v: [L, C, K, P, H], C = B where no rows share one.
+      prefix_valid: bool [C, P].
+      suffix_k, suffix_v: [L, B, K, S, H].
+      suffix_valid: bool [B, S].
+      recent_k, recent_v: [L, B, K, E, H] or None.
+      recent_valid: bool [B, E] or None.
+      sharing: whose prefix is whose, or None where row b has prefix b.
     """
 
     prefix_k: Held
@@ -75,6 +90,7 @@ class Past:
     recent_k: Held | None = None
     recent_v: Held | None = None
     recent_valid: jax.Array | None = None
+    sharing: Sharing | None = None
 
     def caches(self) -> dict[str, Held]:
         """The fields that have an axis of layers."""
@@ -82,13 +98,10 @@ class Past:
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
-def empty_past(layers: int, rows: int, branches: int, kv_heads: int, head_dim: int, dtype: jnp.dtype) -> Past:
+def empty_past(layers: int, rows: int, kv_heads: int, head_dim: int, dtype: jnp.dtype) -> Past:
     """A `Past` with P = 0 and S = 0, for prefill."""
-    prefix = jnp.zeros((layers, rows, kv_heads, 0, head_dim), dtype)
-    suffix = jnp.zeros((layers, rows, branches, kv_heads, 0, head_dim), dtype)
-    return Past(
-        prefix, prefix, jnp.zeros((rows, 0), bool), suffix, suffix, jnp.zeros((rows, branches, 0), bool)
-    )  # fmt: skip
+    nothing, none = jnp.zeros((layers, rows, kv_heads, 0, head_dim), dtype), jnp.zeros((rows, 0), bool)
+    return Past(nothing, nothing, none, nothing, nothing, none)
 
 
 def packed_attention(segment: jax.Array, prefix: jax.Array, backend: str, dtype: str) -> Attend:
@@ -198,83 +211,102 @@ def _filling(size: int, side: int) -> int:
 
 
 def appended_attention(q: jax.Array, k: jax.Array, v: jax.Array, past: Past, valid: jax.Array) -> jax.Array:
-    """New tokens see the valid prefix of their row, the valid suffix of their branch, and valid new tokens up to themselves.
+    """New tokens see the valid prefix and suffix of their row, and valid new tokens of it up to themselves.
 
-    All parts stand under one softmax: their scores share one maximum and one sum, so values and gradients are those
-    of the concatenated scores, and neither the prefix is repeated over branches nor any cache copied to concatenate.
-    Many new tokens (a prompt, feedback) go in blocks, so that the scores of one block are held at a time.
+    Values and gradients are those of one softmax over all of them, though no cache is copied to concatenate and a prefix is read once for
+    all rows that share it: parts are summed with their own maximum and joined (online softmax, arXiv 1805.02867). Many new tokens (a
+    prompt, feedback) go in blocks, so that the scores of one block are held at a time.
 
     Args:
-      q: [B, G, Q, K, R, H]; k, v: [B, G, K, Q, H], the new tokens.
+      q: [B, Q, K, R, H]; k, v: [B, K, Q, H], the new tokens.
       past: one layer of it, that is without the leading axis L.
-      valid: bool [B, G, Q].
+      valid: bool [B, Q].
 
     Returns:
-      [B, G, Q, K, R, H].
+      [B, Q, K, R, H].
     """
-    count = q.shape[2]
+    count = q.shape[1]
     if count <= APPENDED:
         return _appended_block(q, k, v, past, valid, 0)
-    q = jnp.pad(q, ((0, 0), (0, 0), (0, -count % APPENDED), (0, 0), (0, 0), (0, 0)))
-    blocks = jnp.moveaxis(q.reshape(*q.shape[:2], -1, APPENDED, *q.shape[3:]), 2, 0)  # [Q / block, B, G, block, K, R, H]
+    q = jnp.pad(q, ((0, 0), (0, -count % APPENDED), (0, 0), (0, 0), (0, 0)))
+    blocks = jnp.moveaxis(q.reshape(q.shape[0], -1, APPENDED, *q.shape[2:]), 1, 0)  # [Q / block, B, block, K, R, H]
     starts = jnp.arange(len(blocks)) * APPENDED
     out = jax.lax.map(lambda block: _appended_block(block[0], k, v, past, valid, block[1]), (blocks, starts))
-    return jnp.moveaxis(out, 0, 2).reshape(q.shape)[:, :, :count]
+    return jnp.moveaxis(out, 0, 1).reshape(q.shape)[:, :count]
 
 
 def _appended_block(q: jax.Array, k: jax.Array, v: jax.Array, past: Past, valid: jax.Array, start: int | jax.Array) -> jax.Array:
-    """`appended_attention` of the queries q [B, G, C, K, R, H], which are the new tokens start to start + C - 1."""
-    q = (q * q.shape[-1] ** -0.5).transpose(0, 1, 3, 4, 2, 5)  # [B, G, K, R, C, H]
-    causal = (jnp.arange(k.shape[3]) <= start + jnp.arange(q.shape[4])[:, None]) & valid[:, :, None, :]  # [B, G, C, Q]
-    parts = [(_scores(q, k), causal[:, :, None, None], v)]
+    """`appended_attention` of the queries q [B, S, K, R, H], which are the new tokens start to start + S - 1."""
+    q = (q * q.shape[-1] ** -0.5).transpose(0, 2, 3, 1, 4)  # [B, K, R, S, H]
+    causal = (jnp.arange(k.shape[2]) <= start + jnp.arange(q.shape[3])[:, None]) & valid[:, None, :]  # [B, S, Q]
+    own = [(k, v, causal[:, None, None])]
     if past.recent_k is not None:
-        parts.append((_scores(q, past.recent_k), past.recent_valid[:, :, None, None, None], past.recent_v))
-    if past.suffix_k.shape[3]:
-        parts.append((_scores(q, past.suffix_k), past.suffix_valid[:, :, None, None, None], past.suffix_v))
-    if past.prefix_k.shape[2]:
-        parts.append((_shared_scores(q, past.prefix_k), past.prefix_valid[:, None, None, None, None], past.prefix_v))
-    scores = [jnp.where(mask, part, xla.HIDDEN) for part, mask, _ in parts]  # [B, G, K, R, C, keys]
-    top = [part.max(axis=-1, keepdims=True) for part in scores]
-    top = jax.lax.stop_gradient(jax.tree.reduce(jnp.maximum, top))
+        own.append((past.recent_k, past.recent_v, past.recent_valid[:, None, None, None]))
+    if past.suffix_k.shape[2]:
+        own.append((past.suffix_k, past.suffix_v, past.suffix_valid[:, None, None, None]))
+    prefix = [(past.prefix_k, past.prefix_v, past.prefix_valid[:, None, None, None])] if past.prefix_k.shape[2] else []
+    if past.sharing is None:
+        out, _, total = _sums(q, own + prefix)
+    else:
+        out, total = _joined(_sums(q, own), _behind_shared(q, *prefix[0], past.sharing))
+    return (out / total).astype(v.dtype).transpose(0, 3, 1, 2, 4)
+
+
+def _sums(q: jax.Array, parts: list[tuple[Held, Held, jax.Array]]) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Softmax over parts, before it is divided: float32 sums of values [B, K, R, Q, H], the largest score [B, K, R, Q, 1] and the sum of weights.
+
+    q: [B, K, R, Q, H], scaled. parts: keys and values [B, K, T, H], and bool [B, 1, 1, Q or 1, T], which are seen.
+    """
+    scores = [jnp.where(seen, _scores(q, keys), xla.HIDDEN) for keys, _, seen in parts]  # [B, K, R, Q, T]
+    top = jax.lax.stop_gradient(jax.tree.reduce(jnp.maximum, [part.max(axis=-1, keepdims=True) for part in scores]))
     weights = [jnp.exp(part - top) for part in scores]
-    total = sum(part.sum(axis=-1) for part in weights)  # [B, G, K, R, C]
-    out = sum(_values(part, values, v.dtype) for part, (_, _, values) in zip(weights, parts, strict=True))
-    out = (out / total[..., None]).astype(v.dtype)
-    return out.transpose(0, 1, 4, 2, 3, 5)
+    total = sum(part.sum(axis=-1, keepdims=True) for part in weights)
+    return sum(_values(part, values, q.dtype) for part, (_, values, _) in zip(weights, parts, strict=True)), top, total
+
+
+def _behind_shared(q: jax.Array, k: Held, v: Held, seen: jax.Array, sharing: Sharing) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """`_sums` of the rows q [B, K, R, Q, H] over prefixes [C, K, P, H] that they share: the rows of a prefix stand as its query heads."""
+
+    def gathered(q, k, v, seen, home, rows):
+        (c, g), (_, kv, r, new, h) = rows.shape, q.shape
+        by_prefix = _taken(q, rows.ravel()).reshape(c, g, *q.shape[1:]).swapaxes(1, 2).reshape(c, kv, g * r, new, h)
+        sums = _sums(by_prefix, [(k, v, seen)])
+        return tuple(_taken(a.reshape(c, kv, g, r, new, -1).swapaxes(1, 2).reshape(c * g, kv, r, new, -1), home) for a in sums)
+
+    heads, alone = spec(('batch', 'kv_heads')), spec(('batch',))
+    return on_shards(gathered, (heads, heads, heads, alone, alone, alone), (heads,) * 3)(q, k, v, seen, sharing.home, sharing.rows)
+
+
+def _taken(a: jax.Array, numbers: jax.Array) -> jax.Array:
+    """a[numbers], of numbers that are in bounds."""
+    return a.at[numbers].get(mode='promise_in_bounds')
+
+
+def _joined(one: tuple, other: tuple) -> tuple[jax.Array, jax.Array]:
+    """Sums of values and of weights over two parts, each of which has its own largest score."""
+    top = jnp.maximum(one[1], other[1])
+    scales = [jnp.exp(part[1] - top) for part in (one, other)]
+    return tuple(one[n] * scales[0] + other[n] * scales[1] for n in (0, 2))
 
 
 def _scores(q: jax.Array, k: Held) -> jax.Array:
-    """Scores of each branch with its own keys: [B, G, K, R, Q, H], [B, G, K, S, H] -> [B, G, K, R, Q, S].
+    """Scores of each row with its own keys: [B, K, R, Q, H], [B, K, T, H] -> [B, K, R, Q, T].
 
     Here and below one plain product a head, with the heads that share keys as its rows: of an einsum over all axes XLA on CPUs makes
     transposed products, which take 2.5 x as long when one token is decoded.
     """
     if isinstance(k, Int8):
-        return _scores(q, k.values.astype(q.dtype)) * k.scale[:, :, :, None, None]
-    b, g, kv, r, c, h = q.shape
-    return _product('...mh,...sh->...ms', q.reshape(b, g, kv, r * c, h), k).reshape(b, g, kv, r, c, -1)
-
-
-def _shared_scores(q: jax.Array, k: Held) -> jax.Array:
-    """Scores of all branches with the keys of their prefix: [B, G, K, R, Q, H], [B, K, P, H] -> [B, G, K, R, Q, P]."""
-    if isinstance(k, Int8):
-        return _shared_scores(q, k.values.astype(q.dtype)) * k.scale[:, None, :, None, None]
-    b, g, kv, r, c, h = q.shape
-    scores = _product('...mh,...sh->...ms', q.swapaxes(1, 2).reshape(b, kv, g * r * c, h), k)
-    return scores.reshape(b, kv, g, r, c, -1).swapaxes(1, 2)
+        return _scores(q, k.values.astype(q.dtype)) * k.scale[:, :, None, None]
+    b, kv, r, new, h = q.shape
+    return _product('...mh,...th->...mt', q.reshape(b, kv, r * new, h), k).reshape(b, kv, r, new, -1)
 
 
 def _values(weights: jax.Array, values: Held, dtype: jnp.dtype) -> jax.Array:
-    """Sum over keys, float32 [B, G, K, R, Q, H], of products in `dtype`; `values` has a branch axis or is the shared prefix [B, K, P, H]."""
+    """Sum over keys, float32 [B, K, R, Q, H], of products in `dtype`; values [B, K, T, H]."""
     if isinstance(values, Int8):
-        scale = values.scale if len(values.shape) == 5 else values.scale[:, None]  # [B, G or 1, K, keys]
-        return _values(weights * scale[:, :, :, None, None], values.values.astype(dtype), dtype)
-    b, g, kv, r, c, s = weights.shape
-    weights = weights.astype(dtype)
-    if values.ndim == 5:
-        return _product('...ms,...sh->...mh', weights.reshape(b, g, kv, r * c, s), values).reshape(b, g, kv, r, c, -1)
-    out = _product('...ms,...sh->...mh', weights.swapaxes(1, 2).reshape(b, kv, g * r * c, s), values)
-    return out.reshape(b, kv, g, r, c, -1).swapaxes(1, 2)
+        return _values(weights * values.scale[:, :, None, None], values.values.astype(dtype), dtype)
+    b, kv, r, new, t = weights.shape
+    return _product('...mt,...th->...mh', weights.astype(dtype).reshape(b, kv, r * new, t), values).reshape(b, kv, r, new, -1)
 
 
 def _product(spec: str, a: jax.Array, b: jax.Array) -> jax.Array:

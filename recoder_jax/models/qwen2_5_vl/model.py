@@ -10,7 +10,7 @@
         x = model.embed(tokens, features, image_slot)
         return model.logits(model.hidden(x, positions, segment, prefix))
 
-Axes: B rows, G branches, S tokens, Q new tokens, N image features, I images, M merged tokens, L layers, D width,
+Axes: B rows, S tokens, Q new tokens, N image features, I images, M merged tokens, L layers, D width,
 K key/value heads, H head size, V vocabulary.
 """
 
@@ -77,18 +77,18 @@ class Qwen2_5_VL(nnx.Module):
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """New tokens after a cache, as in sampling: prefill (P = S = 0), appended feedback, one decoded token (Q = 1).
 
-        A new token sees the valid prefix of its row, the valid suffix of its branch, and the valid new tokens up to itself.
+        A new token sees the valid prefix and suffix of its row, and the valid new tokens up to itself.
 
         Args:
-          x: [B, G, Q, D].
-          positions: int32 [3, B, G, Q].
+          x: [B, Q, D].
+          positions: int32 [3, B, Q].
           past: the cache; it is not changed.
-          valid: bool [B, G, Q], False for padding among the new tokens.
+          valid: bool [B, Q], False for padding among the new tokens.
           view: what of one layer of the past the tokens see, in the layer loop so that no whole cache is copied: some of its rows, or
             its first slots.
 
         Returns:
-          [B, G, Q, D] after the final norm, and the keys and values [L, B, G, K, Q, H] that the caller writes to its cache.
+          [B, Q, D] after the final norm, and the keys and values [L, B, K, Q, H] that the caller writes to its cache.
         """
         return self.text.extend(x, positions, past, valid, view)
 

@@ -1,6 +1,6 @@
 """The decoder: M-RoPE, grouped-query attention, SwiGLU; blocks stacked and run in one loop.
 
-Axes: B rows, G branches, S tokens, Q new tokens, L layers, D width, K key/value heads, R query heads per key/value head,
+Axes: B rows, S tokens, Q new tokens, L layers, D width, K key/value heads, R query heads per key/value head,
 H head size, V vocabulary, P prefix.
 """
 
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from recoder_jax.models.qwen2_5_vl.attention import Attend, Past, appended_attention, packed_attention
+from recoder_jax.models.qwen2_5_vl.attention import Attend, Held, Past, appended_attention, packed_attention
 from recoder_jax.models.qwen2_5_vl.config import Config, TextConfig
 from recoder_jax.models.qwen2_5_vl.layers import Mlp, norm_scale, product, rematerialized, rms_norm, rotate
 from recoder_jax.models.weights import Scope, is_variable, layer_row, normal, turned, weight, zeros
@@ -51,12 +51,12 @@ class TextBlock(nnx.Module):
     def extend(
         self, x: jax.Array, cos: jax.Array, sin: jax.Array, past: Past, valid: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """New tokens: x [B, G, Q, D], one layer of the past, valid [B, G, Q] -> x and the new k, v [B, G, K, Q, H]."""
+        """New tokens: x [B, Q, D], one layer of the past, valid [B, Q] -> x and the new k, v [B, K, Q, H]."""
         q, k, v = self._project(x, cos, sin)
-        k, v = k.swapaxes(2, 3), v.swapaxes(2, 3)  # [B, G, K, Q, H]
+        k, v = k.swapaxes(1, 2), v.swapaxes(1, 2)  # [B, K, Q, H]
         x = x + self._out(appended_attention(q, k, v, past, valid))
         x = x + self.mlp(rms_norm(x, self.norm2, self.eps))
-        return constrain(x, ('batch', None, None, None)), k, v
+        return constrain(x, ('batch', None, None)), k, v
 
     def _project(self, x: jax.Array, cos: jax.Array, sin: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """x [..., D] -> q [..., K, R, H], k and v [..., K, H], q and k rotated."""
@@ -118,7 +118,7 @@ class Decoder(nnx.Module):
             x, k, v = block.extend(x, cos, sin, view(dataclasses.replace(past, **caches)), valid)
             return x, (k, v)
 
-        if isinstance(self.blocks, nnx.List):
+        if self._apart:
             x, k, v = _one_by_one(through, self.blocks, x, past.caches())
         else:
             graphdef, state = nnx.split(self.blocks)
@@ -137,6 +137,19 @@ class Decoder(nnx.Module):
             return nnx.merge(graphdef, jax.tree.map(own, state, is_leaf=is_variable))
 
         self.blocks = nnx.List([block(n) for n in range(self.config.text.layers)])
+
+    @property
+    def _apart(self) -> bool:
+        return isinstance(self.blocks, nnx.List)
+
+    def by_layer(self, past: Past, view: Callable[[Past], Past]) -> tuple[Past, Callable[[Past], Past]]:
+        """A past and a view for many calls of `extend` that see the same through them. Where blocks are held apart, so is what they see of
+        each layer, copied once and not at every call; elsewhere both as they are."""
+        if not self._apart:
+            return past, view
+        caches = past.caches()
+        seen = [view(dataclasses.replace(past, **_layer(caches, n))).caches() for n in range(self.config.text.layers)]
+        return dataclasses.replace(past, **{name: tuple(layer[name] for layer in seen) for name in caches}), lambda past: past
 
     def logits(self, x: jax.Array) -> jax.Array:
         """x [..., D] -> float32 [..., V]."""
@@ -159,7 +172,12 @@ def _one_by_one(through: Callable, blocks: nnx.List, x: jax.Array, caches: dict)
     """What the layer loop of `Decoder.extend` computes, of blocks taken apart."""
     said = []
     for n, block in enumerate(blocks):
-        x, new = through(block, x, {name: cache[n] for name, cache in caches.items()})
+        x, new = through(block, x, _layer(caches, n))
         said.append(new)
     k, v = (jnp.stack(one) for one in zip(*said, strict=True))
     return x, k, v
+
+
+def _layer(caches: dict[str, Held | tuple], n: int) -> dict[str, Held]:
+    """Layer n of each cache."""
+    return {name: cache[n] if isinstance(cache, tuple) else jax.tree.map(lambda a: a[n], cache) for name, cache in caches.items()}
