@@ -103,7 +103,8 @@ def add_rollout(config: ml_collections.ConfigDict) -> None:
     config.rollout.feedback_tokens = 96  # cap of a feedback, images included
     config.rollout.temperature = 1.0  # of sampling; RL takes 1 only
     config.rollout.charts = 16  # charts played side by side; others wait for a place
-    config.rollout.lanes = 8  # prompts or feedbacks read in one call; both are rounded up to a multiple of the mesh's data * fsdp
+    config.rollout.seats = 0  # trajectories that speak or wait for feedback side by side, whose suffixes the cache has room for; 0: all of rollout.charts
+    config.rollout.lanes = 8  # prompts or feedbacks read in one call; all three are rounded up to a multiple of the mesh's data * fsdp
     config.rollout.chunk = 16  # tokens decoded between two looks at who has ended and who can go on
     config.rollout.cache_dtype = "model"  # of keys and values while dialogues are played: model, that of activations, or int8, a byte and a scale a head
     config.rollout.refills = 0  # DAPO: groups whose rewards are all equal are left out and charts that follow played for them, at most so many times

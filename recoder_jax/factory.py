@@ -297,7 +297,8 @@ def sampler_of(policy: Policy, mesh: jax.sharding.Mesh, windows: int = Buckets.w
 
 def slots_of(config: ml_collections.ConfigDict) -> Slots:
     """How a training rollout lies on the devices."""
-    return Slots(places=config.rollout.charts, lanes=config.rollout.lanes, chunk=config.rollout.chunk, int8=config.rollout.cache_dtype == "int8")
+    rollout = config.rollout
+    return Slots(rollout.charts, rollout.lanes, rollout.chunk, int8=rollout.cache_dtype == "int8", seats=rollout.seats)
 
 
 def player_of(

@@ -23,7 +23,8 @@ POSITIVE = (
 )
 NOT_NEGATIVE = (
     "objective.truncate", "objective.kl", "objective.kl_first_turn", "objective.rare", "rollout.overlong_tokens", "rollout.overlong_penalty",
-    "rollout.refills", "checkpoint.minutes", "checkpoint.keep_every", "optimizer.warmup", "optimizer.weight_decay", "rollout.temperature", "evaluation.temperature",
+    "rollout.refills", "rollout.seats", "checkpoint.minutes", "checkpoint.keep_every", "optimizer.warmup", "optimizer.weight_decay",
+    "rollout.temperature", "evaluation.temperature",
     *(f"reward.{prefix}{name}" for prefix in ("", "ramp_") for name in ("alpha", "beta", "similarity", "textual", "executed", "visual", "language", "attributes")),
     "visual.fine", "visual.coarse", "evaluation.requests_per_minute",
     "reward.ramp_steps", "reward.textual_chart_types", "reward.textual_layout", "reward.textual_texts", "reward.textual_data",
@@ -205,6 +206,8 @@ def validate_language(config: ml_collections.ConfigDict) -> None:
 def validate_rollout(config: ml_collections.ConfigDict) -> None:
     rollout = config.rollout
     check(rollout.group >= 2, f"rollout.group is {rollout.group}; a group needs at least 2 trajectories to compare")
+    check(rollout.seats == 0 or rollout.group <= rollout.seats,
+          f"rollout.seats is {rollout.seats}, fewer than the {rollout.group} trajectories of a group (rollout.group); raise it, or set it to 0 for all")
     check(rollout.branch_turn <= rollout.turns, f"rollout.branch_turn is {rollout.branch_turn}; it must lie in 1..{rollout.turns}")
     check(rollout.branching == "one" or rollout.branch_turn < rollout.turns,
           f"rollout.branching is 'each' but rollout.branch_turn is the last of {rollout.turns} turns, the only one to branch at; lower it, raise "

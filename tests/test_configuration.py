@@ -97,6 +97,8 @@ def test_every_config_loads_locked_and_says_what_it_is(file):
         (RL, "--config.objective.kl_first_turn=0.1", "turn 1 is not trained"),
         (RL, "--config.objective.kl_estimator=k1", "set objective.kl_in to reward"),
         (RL, "--config.rollout.refills=-1", "rollout.refills is -1"),
+        (RL, "--config.rollout.seats=-1", "rollout.seats is -1"),
+        (RL, "--config.rollout.group=8 --config.rollout.seats=7", "rollout.seats is 7, fewer than the 8 trajectories of a group"),
         (RL, "--config.rollout.refills=1 --config.objective.kl=0.1 --config.objective.kl_in=reward", "no two rewards equal"),
         (RL, "--config.rollout.overlong_tokens=73", "above rollout.response_tokens = 72"),
         (SFT, "--config.objective.rare_most=0.5", "objective.rare_most is 0.5; give a number from 1"),
@@ -105,7 +107,8 @@ def test_every_config_loads_locked_and_says_what_it_is(file):
         (RL, "--config.reward.alpha=0.5 --config.reward.beta=0.3", "judge.base_url is empty"),
         (RL, "--config.rollout.temperature=0.7", "make the update off-policy"),
         *((SFT, f"--config.{key}=0", f"{key} is 0") for key in numbers(
-            int, "seed", "mesh.data", "mesh.fsdp", "mesh.tensor", "optimizer.warmup", "rollout.overlong_tokens", "rollout.refills", "reward.ramp_steps", "checkpoint.keep_every"
+            int, "seed", "mesh.data", "mesh.fsdp", "mesh.tensor", "optimizer.warmup", "rollout.overlong_tokens", "rollout.refills", "rollout.seats",
+            "reward.ramp_steps", "checkpoint.keep_every",
         )),
         (SFT, "--config.optimizer.warmup=-1", "optimizer.warmup is -1"),
         *((SFT, f"--config.{key}=-1", f"{key} is -1.0; give") for key in numbers(float, "rollout.gamma", "rollout.eta")),

@@ -50,7 +50,7 @@ def reply_of(policy, chart, row, turn, ended):
     return end + policy.encoder.feedback(message)
 
 
-def play(policy, params, sampler, sizes, requests, turns=1, reply=reply_of, most=500):
+def play(policy, params, sampler, sizes, requests, turns=1, reply=reply_of, most=500, watch=lambda engine: None):
     """All dialogues as lists of parts: {(chart, row): [(Said or Tokens), ...]} without the prompt."""
     engine, said = Engine(sampler, params, sizes), {}
     for request in requests:
@@ -59,6 +59,7 @@ def play(policy, params, sampler, sizes, requests, turns=1, reply=reply_of, most
     while engine.busy:
         steps += 1
         assert steps < most
+        watch(engine)
         for one in engine.step():
             chart = one.request.identity[2]
             shared = one.turn <= one.request.shared
@@ -210,6 +211,24 @@ def test_a_seat_is_free_when_its_row_is_gone_and_few_rows_are_decoded_alone(poli
     engine.submit(third)
     engine.step()
     assert shapes[-1] == (16, 2) and len(engine.speaking()) == 9
+
+
+@pytest.mark.parametrize("shared", [0, 1])
+def test_a_tree_enters_when_seats_for_its_rows_are_free_though_others_of_its_place_still_speak(policy, params, sampler, shared):
+    """Six trees on four places but seats for two groups and two rows: what they say is what they say with seats for all."""
+    sizes = room(2, shared, places=4, lanes=1, chunk=1)
+    requests = [Request(prompt_of(policy, chart, 56, 28 * (1 + chart % 3)), (3, 7, chart), RESPONSE, rows=3, shared=shared) for chart in range(6)]
+    few = dataclasses.replace(sizes, seats=8)
+    assert few.bytes(policy.config) < sizes.bytes(policy.config)
+    trees = []
+    found = play(policy, params, sampler, few, requests, 2, watch=lambda engine: trees.append(len(engine._at)))
+    expected = play(policy, params, sampler, sizes, requests, 2)
+    assert max(trees) == 3
+    assert found.keys() == expected.keys()
+    for key, one in expected.items():
+        if len(key) == 3:
+            np.testing.assert_array_equal(found[key].tokens, one.tokens)
+            np.testing.assert_allclose(found[key].logprobs, one.logprobs, atol=2e-5)
 
 
 @given(st.data())
@@ -393,7 +412,7 @@ def test_feedback_that_finds_no_room_is_refused(policy, params, sampler):
 
 def test_a_cache_that_finds_no_memory_is_refused_with_the_keys_to_turn(policy, params, sampler, monkeypatch):
     monkeypatch.setattr(budget, "free_memory", lambda device: 10_000)
-    with pytest.raises(ValueError, match=r"2 places x 3 rows: .* GiB a device.* GiB are free; take fewer places .rollout.charts"):
+    with pytest.raises(ValueError, match=r"2 places and 6 seats: .* GiB a device.* GiB are free; take fewer places .rollout.charts"):
         Engine(sampler, params, room())
     assert budget.share(room(), sampler) == room().bytes(policy.config)
 

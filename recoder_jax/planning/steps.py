@@ -168,14 +168,14 @@ class Rollout:
     def decoding(self, name: str, rows: int, turns: int, seen: int, slots: int) -> Step:
         """Decoding `rows` of every tree; figures that count work are of one token of each."""
         room, limit, shards = self.room, self.plan.response_tokens, self.sampler.shards
-        count = shards * self.sampler.seats(room, name == "decode shared", room.places * rows // shards)
+        count = shards * self.sampler.seats(room, name == "decode shared", min(room.places * rows, room.seats) // shards)
         seating = Seating(*(jax.ShapeDtypeStruct(*one) for one in (((count,), np.bool_), ((count,), np.int32), ((room.places, room.rows), np.int32))))
         arguments = {"parameters": self.params, "prefix": self.prefix, "cache": self.rows, "seating": jax.tree.map(self.placed, seating)}
         decode, bounds = self.sampler.functions.decode, (room.prefix, slots)
         compiled = compile_step(decode, arguments, steps=room.chunk, bounds=bounds, filtered=False)
-        count = room.places * rows
+        count = min(room.places * rows, room.seats)
         flops = count * self.sizes.flops_per_token(seen + limit / 2)
-        runs = turns * limit * -(-self.trees // room.places)
+        runs = turns * limit * -(-self.trees // min(room.places, room.seats // room.rows))
         return Step(name, runs, count, flops, self.besides({"prefix": self.prefix, "cache": self.rows}), compiled)
 
     def placed(self, x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:

@@ -85,13 +85,14 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Slots:
-    """How a rollout lies on the devices. places: charts side by side. lanes: prompts or feedbacks read in one call. chunk: tokens decoded
+    """How a rollout lies on the devices. places: charts side by side. seats: rows side by side, 0 is the group of each place. lanes: prompts or feedbacks read in one call. chunk: tokens decoded
     between two looks at who ended. int8: whether keys and values are held in a byte each."""
 
     places: int = 16
     lanes: int = 8
     chunk: int = 16
     int8: bool = False
+    seats: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,8 +202,8 @@ class Player:
 
 
 def room_of(sampler: Sampler, slots: Slots, plan: Plan, prompt: int, charts: int, controls: Controls = Controls()) -> Room:
-    """The cache for dialogues over `charts` charts with prompts of at most `prompt` tokens, wherever a chart branches; places and lanes are
-    rounded up to a multiple of the devices they lie over."""
+    """The cache for dialogues over `charts` charts with prompts of at most `prompt` tokens, wherever a chart branches; places, seats and lanes
+    are rounded up to a multiple of the devices they lie over, and a device has at least a group of seats."""
 
     def even(count: int) -> int:
         return -(-count // sampler.shards) * sampler.shards
@@ -212,7 +213,7 @@ def room_of(sampler: Sampler, slots: Slots, plan: Plan, prompt: int, charts: int
         room_for(
             places, plan.group, plan.turns, branch_turn - 1, prompt, plan.response_tokens, plan.feedback_tokens,
             even(min(slots.lanes, places * plan.group)), slots.chunk, sampler.buckets, penalised=controls.penalty != 1,
-            int8=slots.int8,
+            int8=slots.int8, seats=slots.seats and max(even(slots.seats), plan.group * sampler.shards),
         )
         for branch_turn in plan.branch_turns
     )  # fmt: skip

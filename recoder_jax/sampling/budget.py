@@ -11,8 +11,8 @@ GIB = 2**30
 
 def cache_line(room: Room, sampler: Sampler) -> str:
     """The budget of a room in a sentence."""
-    return (f"keys and values of {room.places} places x {room.rows} rows: {share(room, sampler) / GIB:.3f} GiB a device, "
-            f"{room.prefix} prefix slots, {room.suffix} suffix slots a row")  # fmt: skip
+    return (f"keys and values of {room.places} places and {room.seats} seats: {share(room, sampler) / GIB:.3f} GiB a device, "
+            f"{room.prefix} prefix slots, {room.suffix} slots a seat")  # fmt: skip
 
 
 def share(room: Room, sampler: Sampler) -> int:
@@ -27,8 +27,8 @@ def check_memory(room: Room, sampler: Sampler) -> None:
     free, needed = free_memory(device), room.bytes(sampler.config) if device.platform == "cpu" else share(room, sampler)
     if free is not None and needed > free:
         raise ValueError(
-            f"{cache_line(room, sampler)}, but {free / GIB:.3f} GiB are free; take fewer places (rollout.charts, judge.batch, --places), rows "
-            "(rollout.group, --rows) or tokens of a response (rollout.response_tokens, judge.reply_tokens, --max-tokens), or more devices"
+            f"{cache_line(room, sampler)}, but {free / GIB:.3f} GiB are free; take fewer places (rollout.charts, judge.batch, --places), seats "
+            "(rollout.seats), rows (rollout.group, --rows) or tokens of a response (rollout.response_tokens, judge.reply_tokens, --max-tokens), or more devices"
         )
 
 

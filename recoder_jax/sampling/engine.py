@@ -28,7 +28,7 @@ from recoder_jax.sampling.decode import Chunk
 from recoder_jax.sampling.drawing import Controls
 from recoder_jax.sampling.functions import Room, Sampler
 from recoder_jax.sampling.layout import given, given_places, size_of
-from recoder_jax.sampling.places import Place, Queue, Request, Row, Standing, Waiting
+from recoder_jax.sampling.places import Place, Queue, Request, Row, Space, Standing, Waiting
 from recoder_jax.sampling.timeline import Timeline
 from recoder_jax.sharding import placement
 
@@ -64,9 +64,9 @@ class Engine:
 
     def __init__(self, sampler: Sampler, params, room: Room, timeline: Timeline | None = None):
         shards = sampler.shards
-        if room.places % shards or room.lanes % shards:
-            raise ValueError(f"{room.places} places and {room.lanes} lanes do not lie evenly over {shards} devices of the mesh's data and fsdp axes; "
-                             "choose multiples")  # fmt: skip
+        if room.places % shards or room.lanes % shards or room.seats % shards or room.seats < shards * room.rows:
+            raise ValueError(f"{room.places} places, {room.seats} seats and {room.lanes} lanes do not lie evenly over {shards} devices of the mesh's data and "
+                             f"fsdp axes, each with seats for {room.rows} rows; choose multiples")  # fmt: skip
         check_memory(room, sampler)
         self.sampler, self.room, self._timeline = sampler, room, timeline
         self._params, (self._prefix, self._rows) = params, sampler.caches(room)
@@ -140,7 +140,7 @@ class Engine:
     @property
     def busy(self) -> bool:
         """Whether `step` has something to do."""
-        return self.flying or self._speaking() > 0 or self._queue.readable(self._places.free())
+        return self.flying or self._speaking() > 0 or self._queue.readable(self._space())
 
     @property
     def flying(self) -> bool:
@@ -153,11 +153,18 @@ class Engine:
         hold: the host is behind, so more rows come only as it catches up: rows wait while less than half of those that could speak do. A
         row of few costs more than one of many, and where host and device are one machine it takes the host's time.
         """
-        while call := self._queue.next_call(self._places.free(), self._speaking(), self._now):
+        while call := self._queue.next_call(self._space(), self._speaking(), self._now):
             self._read(call)
         before, self._flight = self._flight, self._dispatch(hold)
         self._now += 1
         return [said for chunk, speakers in before for said in self._collect(chunk, speakers)]
+
+    def _space(self) -> Space:
+        """Places and seats for trees that wait: a tree is promised the seats of all its rows, until they are gone."""
+        seats = [self._seats.each] * self.sampler.shards
+        for place in self._places:
+            seats[place.index // self._places.each] -= place.request.rows if place.shares else sum(not row.gone for row in place.rows)
+        return Space(self._places.free(), seats)
 
     # decoding
 

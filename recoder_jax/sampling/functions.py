@@ -24,13 +24,14 @@ from recoder_jax.sharding import SAMPLING, own_mesh, shardings
 
 @dataclasses.dataclass(frozen=True)
 class Room:
-    """Sizes of a cache. places: trees side by side. rows: of each. prefix, suffix: slots of a place and of a seat. shared: slots that a
-    shared response may take, 0 where no turn is shared. lanes: prompts or feedbacks read in one call. chunk: tokens decoded in one call.
+    """Sizes of a cache. places: trees side by side. rows: of each. seats: rows that speak or wait side by side; a tree enters when it finds
+    as many as it has rows. prefix, suffix: slots of a place and of a seat. shared: slots that a shared response may take, 0 where no turn is shared. lanes: prompts or feedbacks read in one call. chunk: tokens decoded in one call.
     penalised: whether a row may have a repetition penalty. int8: whether keys and values are held in a byte each, in place of the
     policy's dtype."""
 
     places: int
     rows: int
+    seats: int
     prefix: int
     suffix: int
     shared: int = 0
@@ -38,10 +39,6 @@ class Room:
     chunk: int = 16
     penalised: bool = False
     int8: bool = False
-
-    @property
-    def seats(self) -> int:
-        return self.places * self.rows
 
     def bytes(self, config: Config) -> int:
         """Of keys and values, on all devices together."""
@@ -52,17 +49,17 @@ class Room:
 
 def room_for(
     places: int, rows: int, turns: int, shared: int, prompt: int, response: int, feedback: int, lanes: int, chunk: int, buckets: Buckets,
-    penalised: bool = False, int8: bool = False,
+    penalised: bool = False, int8: bool = False, seats: int = 0,
 ) -> Room:
     """The room of trees whose first `shared` turns of `turns` are said once and the others by each row. prompt, response, feedback: most
-    tokens of each; what is read is padded, so a piece that is read last needs room for its padding."""
+    tokens of each; what is read is padded, so a piece that is read last needs room for its padding. seats: 0 is one for each row."""
     padded, own = quarter_step(feedback, buckets.tokens), turns - shared
     one = _even(response + chunk) if shared else 0
     before = prompt + (shared - 1) * (response + feedback)  # what stands in the prefix when the last shared turn is folded
     prefix = max(quarter_step(prompt, buckets.tokens), before + max(one, response + padded) if shared else 0)
     said = own * response + (own - 1) * feedback
     suffix = max(said + chunk, said - response - feedback + padded if own > 1 else 0)
-    return Room(places, rows, _even(prefix), _even(suffix), one, lanes, chunk, penalised, int8)
+    return Room(places, rows, min(seats or places * rows, places * rows), _even(prefix), _even(suffix), one, lanes, chunk, penalised, int8)
 
 
 def largest(rooms: Iterable[Room]) -> Room:
@@ -142,7 +139,7 @@ class Sampler:
         """Seats of a device that a chunk decodes where `needed` rows of one speak, in a turn that is shared or not."""
         if self.narrow:
             return share_of(room.seats // self.shards, needed, self.buckets.seats)
-        return (room.places if shared else room.seats) // self.shards
+        return min(room.places if shared else room.seats, room.seats) // self.shards
 
     def places(self, room: Room, needed: int) -> int:
         """Places of a device that a chunk reads where rows of `needed` trees speak."""

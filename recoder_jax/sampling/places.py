@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
@@ -137,6 +137,17 @@ class Waiting:
         return "proceed" if self.place.shares else "append"
 
 
+@dataclasses.dataclass(frozen=True)
+class Space:
+    """Where trees could go. places: free ones, in order. seats: of each shard, that are promised to no tree."""
+
+    places: list[int]
+    seats: list[int]
+
+    def copy(self) -> "Space":
+        return Space(list(self.places), list(self.seats))
+
+
 class Queue:
     """Waiting tokens, and which of them are read next.
 
@@ -157,15 +168,15 @@ class Queue:
     def drop(self, request: Request) -> None:
         self._waiting = [item for item in self._waiting if item.request is not request]
 
-    def readable(self, free: Sequence[int]) -> bool:
-        """Whether something could be read, given the free places."""
-        return any(item.place is not None or free for item in self._waiting)
+    def readable(self, space: Space) -> bool:
+        """Whether something could be read."""
+        return any(item.place is not None or any(space.seats[n // self._share] >= item.request.rows for n in space.places) for item in self._waiting)
 
-    def next_call(self, free: Sequence[int], speaking: int, now: int) -> list[tuple[Waiting, int] | None]:
+    def next_call(self, space: Space, speaking: int, now: int) -> list[tuple[Waiting, int] | None]:
         """What a call reads: for each lane an item and its place, or nothing. Empty where no call is worth it: one is, when it is full, when
         as many wait as rows speak, when it has all prompts of its size, or when one waited long."""
         best, order = [], None
-        for call, all_prompts in self._calls(list(free)):
+        for call, all_prompts in self._calls(space):
             items = [lane[0] for lane in call if lane]
             late = min(item.since for item in items) + PATIENCE <= now
             worth = late or all_prompts or len(items) >= min(self._lanes, max(1, speaking))
@@ -175,22 +186,23 @@ class Queue:
         self._waiting = [item for item in self._waiting if id(item) not in chosen]
         return best
 
-    def _calls(self, free: list[int]) -> list[tuple[list[tuple[Waiting, int] | None], bool]]:
+    def _calls(self, space: Space) -> list[tuple[list[tuple[Waiting, int] | None], bool]]:
         """All calls that could be made, as full as they get, in order of waiting, and whether one takes all prompts of its size. Each could
-        take any of the free places."""
-        calls, places, waiting = {}, {}, collections.Counter()
+        take any of the free places and seats."""
+        calls, spaces, waiting = {}, {}, collections.Counter()
         for item in self._waiting:
             key = item.kind, item.size
             waiting[key] += 1
             lanes = calls.setdefault(key, [None] * self._lanes)
-            left = places.setdefault(key, list(free))
-            for index in left if item.place is None else [item.place.index]:
-                first = index // self._share * self._each
-                lane = next((n for n in range(first, first + self._each) if lanes[n] is None), None)
-                if lane is not None:
+            left = spaces.setdefault(key, space.copy())
+            for index in left.places if item.place is None else [item.place.index]:
+                shard = index // self._share
+                lane = next((n for n in range(shard * self._each, (shard + 1) * self._each) if lanes[n] is None), None)
+                if lane is not None and (item.place is not None or left.seats[shard] >= item.request.rows):
                     lanes[lane] = item, index
                     if item.place is None:
-                        left.remove(index)
+                        left.places.remove(index)
+                        left.seats[shard] -= item.request.rows
                     break
         found = [(key, lanes, sum(lane is not None for lane in lanes)) for key, lanes in calls.items()]
         return [(lanes, key[0] == "start" and count == waiting[key]) for key, lanes, count in found if count]
