@@ -251,12 +251,13 @@ def test_what_is_brought_forward_stands_in_front_of_its_shard_and_nothing_is_los
     assert all(row.index // each == old // each for old, row in before.items())
 
 
-def test_blocks_taken_apart_say_what_their_stack_says(policy, params, sampler):
+@pytest.mark.parametrize("int8", [False, True])
+def test_blocks_taken_apart_say_what_their_stack_says(policy, params, sampler, int8):
     apart = Sampler(policy.graphdef, policy.config, policy.encoder, BUCKETS, apart=True)
     requests = [Request(prompt_of(policy, 1), (0, 0, 1), RESPONSE, rows=3)]
     loaded = apart.load(params)
     assert len(loaded["text"]["blocks"]) == policy.config.text.layers
-    said = [play(policy, weights, one, room(), requests) for one, weights in ((apart, loaded), (sampler, params))]
+    said = [play(policy, weights, one, room(int8=int8), requests) for one, weights in ((apart, loaded), (sampler, params))]
     for row in range(3):
         got, expected = (each[1, row, 1] for each in said)
         np.testing.assert_array_equal(got.tokens, expected.tokens)

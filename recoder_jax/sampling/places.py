@@ -97,7 +97,9 @@ class Standing:
         self._items[item.index] = item
 
     def leave(self, item: Place | Row) -> None:
-        self._items[item.index] = None
+        """Free its number, unless another stands there by now."""
+        if self._items[item.index] is item:
+            self._items[item.index] = None
 
     def fullest(self, wanted: Collection[int]) -> int:
         """Most of the numbers that one shard has."""
