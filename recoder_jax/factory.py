@@ -289,10 +289,10 @@ def mixture_of(config: ml_collections.ConfigDict, judge: "Judge | PolicyJudge | 
     )
 
 
-def sampler_of(policy: Policy, mesh: jax.sharding.Mesh, windows: int = Buckets.windows, narrow: bool | None = None) -> Sampler:
+def sampler_of(policy: Policy, mesh: jax.sharding.Mesh, buckets: Buckets = Buckets(), narrow: bool | None = None) -> Sampler:
     """Decoding runs one block an iteration whatever training does: unrolled, a step on a CPU takes 1.5 x as long. narrow: as of `Sampler`."""
     sizes = dataclasses.replace(policy.config, unroll=1)
-    return Sampler(nnx.graphdef(abstract_model(sizes)), sizes, policy.encoder, Buckets(windows=windows), mesh, narrow=narrow)
+    return Sampler(nnx.graphdef(abstract_model(sizes)), sizes, policy.encoder, buckets, mesh, narrow=narrow)
 
 
 def slots_of(config: ml_collections.ConfigDict) -> Slots:
@@ -306,7 +306,7 @@ def player_of(
     windows: int = Buckets.windows, language: str = "python",
 ) -> Player:
     """What plays dialogues. windows: of the largest image are padded to at least this (sampling.buckets). language: of `sandbox`, by its name."""
-    sampler = sampler_of(policy, mesh, windows)
+    sampler = sampler_of(policy, mesh, Buckets(windows=windows))
     spoken = find(language)
     return Player(sampler, policy.encoder, sandbox, reward, prompts_of(spoken), goldens, slots, spoken)
 

@@ -29,8 +29,10 @@ from recoder_jax.doors import door
 from recoder_jax.sampling.drawing import Controls
 from recoder_jax.sampling.engine import Engine
 from recoder_jax.sampling.functions import Room, Sampler, room_for
+from recoder_jax.sampling.layout import Buckets
 from recoder_jax.sampling.places import Request
 
+SEATS = 16  # decoded at least: a smaller size is another compilation, for which all wait
 LEAST_TOKENS = 1024  # cap of an answer of a run's policy, where the run's own cap is lower
 
 
@@ -136,7 +138,7 @@ def open_engine(options: argparse.Namespace, config: ml_collections.ConfigDict) 
     mesh = factory.one_row(options.tensor)
     with jax.set_mesh(mesh):
         policy, params = factory.trained_policy(options.checkpoint, config, mesh)
-        sampler = factory.sampler_of(policy, mesh, narrow=True)
+        sampler = factory.sampler_of(policy, mesh, Buckets(seats=SEATS), narrow=True)
         room = room_of(options, config, sampler)
         print(
             f"{policy.config.parameters() / 1e6:.2f} M parameters; KV cache of {room.bytes(policy.config) / 1e6:.1f} MB: {options.places} requests of "

@@ -22,7 +22,7 @@ from recoder_jax.planning.looking import Looking
 from recoder_jax.planning.stand_ins import stand_ins, trees_of
 from recoder_jax.rollout.play import room_of
 from recoder_jax.sampling.cache import Seating, lanes_shapes
-from recoder_jax.sampling.layout import given_places, given_shapes, size_of
+from recoder_jax.sampling.layout import Buckets, given_places, given_shapes, size_of
 from recoder_jax.sharding import placement
 
 
@@ -106,7 +106,7 @@ class Rollout:
         self.config, self.sizes, self.mesh, self.beside = plan.config, plan.policy.config, plan.mesh, beside
         self.observer = plan.looking
         self.trained, self.params = plan.learner.abstract.params, None  # what `load` makes of them
-        self.sampler = factory.sampler_of(plan.policy, plan.mesh, plan.config.batch.least_windows)
+        self.sampler = factory.sampler_of(plan.policy, plan.mesh, Buckets(windows=plan.config.batch.least_windows))
         self.pieces, self.plan = stand_ins(plan.config, plan.policy.encoder), factory.plan_of(plan.config)
         self.room = room_of(self.sampler, factory.slots_of(plan.config), self.plan, len(self.pieces.prompt), plan.config.batch.size)
         self.prefix, self.rows = self.sampler.abstract_caches(self.room)

@@ -25,7 +25,7 @@ class Buckets:
     tokens: int = 64
     windows: int = 4
     slots: int = 512
-    seats: int = 16
+    seats: int = 1
 
 
 @dataclasses.dataclass(frozen=True, order=True)
