@@ -7,6 +7,7 @@ H head size, V vocabulary, P prefix.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import jax
@@ -18,7 +19,7 @@ from recoder_jax.models.qwen2_5_vl.attention import Attend, Held, Past, appended
 from recoder_jax.models.qwen2_5_vl.config import Config, TextConfig
 from recoder_jax.models.qwen2_5_vl.layers import Mlp, norm_scale, product, rematerialized, rms_norm, rotate
 from recoder_jax.models.weights import Scope, is_variable, layer_row, normal, turned, weight, zeros
-from recoder_jax.sharding import constrain
+from recoder_jax.sharding import constrain, parts
 
 
 class TextBlock(nnx.Module):
@@ -51,12 +52,14 @@ class TextBlock(nnx.Module):
     def extend(
         self, x: jax.Array, cos: jax.Array, sin: jax.Array, past: Past, valid: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """New tokens: x [B, Q, D], one layer of the past, valid [B, Q] -> x and the new k, v [B, K, Q, H]."""
+        """New tokens: x [..., Q, D] with one or two axes for B, one layer of the past, valid [B, Q] -> x and the new k, v [B, K, Q, H]."""
         q, k, v = self._project(x, cos, sin)
+        q, k, v = (a.reshape(*valid.shape, *a.shape[x.ndim - 1 :]) for a in (q, k, v))
         k, v = k.swapaxes(1, 2), v.swapaxes(1, 2)  # [B, K, Q, H]
-        x = x + self._out(appended_attention(q, k, v, past, valid))
+        out = appended_attention(q, k, v, past, valid)
+        x = x + self._out(out.reshape(*x.shape[:-1], *out.shape[2:]))
         x = x + self.mlp(rms_norm(x, self.norm2, self.eps))
-        return constrain(x, ('batch', None, None)), k, v
+        return constrain(x, ('batch', *[None] * (x.ndim - 1))), k, v
 
     def _project(self, x: jax.Array, cos: jax.Array, sin: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """x [..., D] -> q [..., K, R, H], k and v [..., K, H], q and k rotated."""
@@ -112,6 +115,9 @@ class Decoder(nnx.Module):
         self, x: jax.Array, positions: jax.Array, past: Past, valid: jax.Array, view: Callable[[Past], Past] = lambda past: past
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """See `Qwen2_5_VL.extend`. The past is read, layer by layer, and never written here."""
+        shape, together = x.shape, _rows_together(*valid.shape)
+        if together > 1:
+            x, positions = (a.reshape(*lead, -1, together, *a.shape[len(lead) + 1 :]) for a, lead in ((x, ()), (positions, (3,))))
         cos, sin = self._rotary(positions)
 
         def through(block, x, caches):
@@ -124,7 +130,7 @@ class Decoder(nnx.Module):
             graphdef, state = nnx.split(self.blocks)
             layers = (state, past.caches())
             x, (k, v) = jax.lax.scan(lambda x, layer: through(nnx.merge(graphdef, layer[0]), x, layer[1]), x, layers, unroll=self.config.unroll)
-        return rms_norm(x, self.norm, self.config.text.eps), k, v
+        return rms_norm(x.reshape(shape), self.norm, self.config.text.eps), k, v
 
     def take_apart(self) -> None:
         """Holds each block in arrays of its own, its matrices turned, for `extend` alone."""
@@ -166,6 +172,16 @@ class Decoder(nnx.Module):
         owner = np.repeat(np.arange(3), t.mrope_section)
         angle = jnp.moveaxis(jnp.asarray(positions)[owner], 0, -1) * frequency  # [..., H/2]
         return jnp.cos(angle), jnp.sin(angle)
+
+
+def _rows_together(rows: int, new: int) -> int:
+    """How many of `rows` rows, which have `new` tokens each, stand on a second axis of the activations: up to 8 where each has one token.
+
+    Of rows on a single axis XLA for TPUs makes products that want a matrix in another layout than it lies in, where a dimension of it is no
+    multiple of 128, and copies those of all layers at every call.
+    """
+    devices = parts('batch')
+    return math.gcd(8, rows // devices) if new == 1 and rows % devices == 0 else 1
 
 
 def _one_by_one(through: Callable, blocks: nnx.List, x: jax.Array, caches: dict) -> tuple[jax.Array, jax.Array, jax.Array]:
