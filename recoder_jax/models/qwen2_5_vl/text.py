@@ -115,7 +115,7 @@ class Decoder(nnx.Module):
         self, x: jax.Array, positions: jax.Array, past: Past, valid: jax.Array, view: Callable[[Past], Past] = lambda past: past
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """See `Qwen2_5_VL.extend`. The past is read, layer by layer, and never written here."""
-        shape, together = x.shape, _rows_together(*valid.shape)
+        shape, together = x.shape, 1 if self._apart else _rows_together(*valid.shape)
         if together > 1:
             x, positions = (a.reshape(*lead, -1, together, *a.shape[len(lead) + 1 :]) for a, lead in ((x, ()), (positions, (3,))))
         cos, sin = self._rotary(positions)
