@@ -115,7 +115,7 @@ class Decoder(nnx.Module):
         self, x: jax.Array, positions: jax.Array, past: Past, valid: jax.Array, view: Callable[[Past], Past] = lambda past: past
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """See `Qwen2_5_VL.extend`. The past is read, layer by layer, and never written here."""
-        shape, together = x.shape, 1 if self._apart else _rows_together(*valid.shape)
+        shape, together = x.shape, 1 if self._apart else _rows_together(*valid.shape, self.config.text.intermediate)
         if together > 1:
             x, positions = (a.reshape(*lead, -1, together, *a.shape[len(lead) + 1 :]) for a, lead in ((x, ()), (positions, (3,))))
         cos, sin = self._rotary(positions)
@@ -174,14 +174,17 @@ class Decoder(nnx.Module):
         return jnp.cos(angle), jnp.sin(angle)
 
 
-def _rows_together(rows: int, new: int) -> int:
-    """How many of `rows` rows, which have `new` tokens each, stand on a second axis of the activations: up to 8 where each has one token.
+def _rows_together(rows: int, new: int, intermediate: int) -> int:
+    """How many of `rows` rows, which have `new` tokens each, stand on a second axis of the activations: up to 8 where each has one token and
+    the part of the MLP that a device has is no multiple of 128.
 
-    Of rows on a single axis XLA for TPUs makes products that want a matrix in another layout than it lies in, where a dimension of it is no
-    multiple of 128, and copies those of all layers at every call.
+    Of rows on a single axis XLA for TPUs makes products that want such a matrix in another layout than it lies in, and copies those of all
+    layers at every call. Where matrices are multiples, a single axis takes less time (docs/rollouts.md).
     """
     devices = parts('batch')
-    return math.gcd(8, rows // devices) if new == 1 and rows % devices == 0 else 1
+    if new > 1 or rows % devices or intermediate // parts('mlp') % 128 == 0:
+        return 1
+    return math.gcd(8, rows // devices)
 
 
 def _one_by_one(through: Callable, blocks: nnx.List, x: jax.Array, caches: dict) -> tuple[jax.Array, jax.Array, jax.Array]:
