@@ -211,7 +211,7 @@ def test_the_room_and_the_longest_tree_are_those_of_every_branch_turn(player):
     alone = [dataclasses.replace(each, branching="one", branch_turn=turn) for turn in each.branch_turns]
     rooms = [room_of(player.sampler, player.slots, plan, 100, 4) for plan in alone]
     whole = room_of(player.sampler, player.slots, each, 100, 4)
-    for name in ("places", "rows", "prefix", "suffix", "shared", "lanes", "chunk"):
+    for name in ("places", "rows", "prefix", "suffix", "shared_slots", "lanes", "chunk"):
         assert getattr(whole, name) == max(getattr(room, name) for room in rooms)
     for suffixes in (1, 2, 8):
         assert each.longest_tree(100, suffixes) == max(plan.longest_tree(100, suffixes) for plan in alone)

@@ -127,4 +127,4 @@ def test_the_room_holds_what_the_options_promise(policy):
     config = defaults()
     config.rollout.response_tokens = 50
     room = serve.room_of(options, config, factory.sampler_of(policy, None))
-    assert room.places == 3 and room.rows == 2 and room.prefix >= 300 and room.suffix >= 57 and room.penalised and room.shared == 0
+    assert room.places == 3 and room.rows == 2 and room.prefix >= 300 and room.suffix >= 57 and room.penalised and room.shared_slots == 0

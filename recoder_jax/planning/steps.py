@@ -120,8 +120,8 @@ class Rollout:
         seen = first + (plan.turns - own) * turn
         yield self.reading("read prompts", functions.start, {"cache": self.prefix, "speech": self.rows.speech}, self.pieces.prompt, self.trees, 0)
         if self.shared:
-            yield self.decoding("decode shared", 1, self.shared, first, self.sampler.bound(room.shared, room.suffix))
-            cache, bounds = {"cache": self.prefix, "said": (self.rows.k, self.rows.v), "speech": self.rows.speech}, {"most": room.shared, "bound": room.prefix}
+            yield self.decoding("decode shared", 1, self.shared, first, self.sampler.bound(room.shared_slots, room.suffix))
+            cache, bounds = {"cache": self.prefix, "said": (self.rows.k, self.rows.v), "speech": self.rows.speech}, {"most": room.shared_slots, "bound": room.prefix}
             behind = first + self.shared * turn - plan.feedback_tokens
             yield self.reading("read shared feedback", functions.proceed, cache, self.pieces.feedback, self.trees * self.shared, behind, **bounds)
         yield self.decoding("decode", room.rows, own, seen, room.suffix)

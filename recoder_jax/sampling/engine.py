@@ -79,7 +79,7 @@ class Engine:
         """Queue a tree. Raises ValueError for one that the room cannot hold."""
         room, size, controls = self.room, size_of(request.prompt, self.sampler.buckets), request.controls
         controls.check()
-        slots = room.shared if request.shared else room.suffix
+        slots = room.shared_slots if request.shared else room.suffix
         for holds, sentence in (
             (1 <= request.rows <= room.rows, f"{request.rows} rows are asked for, but a place has {room.rows}; ask for 1 to {room.rows}"),
             (size.tokens <= room.prefix, f"a prompt of {len(request.prompt)} tokens does not fit {room.prefix} prefix slots; shorten it"),
@@ -95,7 +95,7 @@ class Engine:
         place, size = self._at[request], size_of(piece, self.sampler.buckets)
         one, room = place.rows[row], self.room
         taken, slots = (place.prefix + one.count, room.prefix) if place.shares else (one.length + one.count, room.suffix)
-        if taken + size.tokens > slots or place.shares and place.prefix + room.shared > slots:
+        if taken + size.tokens > slots or place.shares and place.prefix + room.shared_slots > slots:
             raise ValueError(f"feedback of {len(piece)} tokens does not fit: {taken} of {slots} slots are taken; raise the cap of a feedback")
         self._queue.add(Waiting(piece, size, self._now, request, place, row))
 
@@ -192,7 +192,7 @@ class Engine:
         """A chunk of these rows; who speaks in it."""
         room, shared = self.room, all(place.shares for place, *_ in rows)
         held = max(row.length + row.count for *_, row in rows) + room.chunk
-        bounds = self._prefix_bound(), self.sampler.bound(held, room.shared if shared else room.suffix)
+        bounds = self._prefix_bound(), self.sampler.bound(held, room.shared_slots if shared else room.suffix)
         filtered = any(place.request.controls.filtered for place, *_ in rows)
         seating, speakers = self._seated(rows, shared)
         self._rows, chunk = self.sampler.functions.decode(
@@ -275,7 +275,7 @@ class Engine:
             self._rows = functions.append(params, prefix, rows, laid, lanes, bounds=bounds)
         else:
             if kind == "proceed":
-                said, most = (rows.k, rows.v), self.room.shared
+                said, most = (rows.k, rows.v), self.room.shared_slots
                 self._prefix, speech = functions.proceed(params, prefix, said, rows.speech, laid, lanes, most=most, bound=held)
             else:
                 self._prefix, speech = functions.start(params, prefix, rows.speech, laid, lanes)

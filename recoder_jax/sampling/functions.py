@@ -25,16 +25,16 @@ from recoder_jax.sharding import SAMPLING, own_mesh, shardings
 @dataclasses.dataclass(frozen=True)
 class Room:
     """Sizes of a cache. places: trees side by side. rows: of each. seats: rows that speak or wait side by side; a tree enters when it finds
-    as many as it has rows. prefix, suffix: slots of a place and of a seat. shared: slots that a shared response may take, 0 where no turn is shared. lanes: prompts or feedbacks read in one call. chunk: tokens decoded in one call.
-    penalised: whether a row may have a repetition penalty. int8: whether keys and values are held in a byte each, in place of the
-    policy's dtype."""
+    as many as it has rows. prefix, suffix: slots of a place and of a seat. shared_slots: those that a shared response may take, 0 where no
+    turn is shared. lanes: prompts or feedbacks read in one call. chunk: tokens decoded in one call. penalised: whether a row may have a
+    repetition penalty. int8: whether keys and values are held in a byte each, in place of the policy's dtype."""
 
     places: int
     rows: int
     seats: int
     prefix: int
     suffix: int
-    shared: int = 0
+    shared_slots: int = 0
     lanes: int = 1
     chunk: int = 16
     penalised: bool = False
