@@ -19,7 +19,7 @@ from recoder_jax.models.qwen2_5_vl import attention_tiles as tiles
 from recoder_jax.models.qwen2_5_vl import attention_xla as xla
 from recoder_jax.models.qwen2_5_vl import attention
 from recoder_jax.models.qwen2_5_vl.attention import (
-    Past, Sharing, appended_attention, chosen, image_attention, packed_attention, to_int8, window_attention
+    Past, Sharing, appended_attention, chosen, image_attention, packed_attention, to_int8, to_turned, window_attention
 )  # fmt: skip
 from recoder_jax.models.qwen2_5_vl.config import preset
 
@@ -233,6 +233,28 @@ def test_appended_tokens_in_blocks_see_what_they_see_at_once(monkeypatch):
     monkeypatch.setattr(attention, 'APPENDED', 4)
     in_blocks = appended_attention(q, k, v, past, valid)
     np.testing.assert_allclose(at_once, in_blocks, atol=1e-6)
+
+
+@pytest.mark.parametrize('tile', [2, 3, 64])
+def test_turned_keys_are_attended_to_as_the_keys(tile, monkeypatch):
+    """Tiles that the slots fill, and tiles filled up; rows that share prefixes."""
+    monkeypatch.setattr(attention, 'TILE', tile)
+    q, k, v, past = several_rows(2, 1, 2, 4)
+    past = dataclasses.replace(past, sharing=Sharing(jnp.arange(4), jnp.arange(4).reshape(2, 2)))
+    turned = dataclasses.replace(past, prefix_k=to_turned(past.prefix_k), suffix_k=to_turned(past.suffix_k))
+    assert turned.prefix_k.shape == past.prefix_k.shape and turned.prefix_k.tiles.shape == (2, 2, -(-6 // tile), 8, tile)
+    found, expected = (appended_attention(q, k, v, one, jnp.ones((4, 1), bool)) for one in (turned, past))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_the_one_token_asked_for_sees_what_it_sees_among_all():
+    """The first, one between and the last of ten new tokens, behind prefixes and suffixes of their own."""
+    q, k, v, past = several_rows(3, 10, 3, 3)
+    only, valid = jnp.asarray([0, 4, 9]), jnp.arange(10) < jnp.asarray([[3], [5], [10]])
+    everyone = appended_attention(q, k, v, past, valid)
+    rows = jnp.arange(3)
+    found = appended_attention(q[rows, only][:, None], k, v, past, valid, only)
+    np.testing.assert_allclose(found[:, 0], everyone[rows, only], atol=1e-6)
 
 
 @pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])

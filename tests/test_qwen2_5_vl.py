@@ -16,7 +16,7 @@ from recoder_jax.models.qwen2_5_vl.config import Config, preset
 from recoder_jax.models.qwen2_5_vl.model import Qwen2_5_VL, abstract_model, create
 from recoder_jax.models.qwen2_5_vl.positions import mrope_positions
 from recoder_jax.models.qwen2_5_vl.windows import vision_inputs, windows_needed
-from tests.parity import batch_rows, dialogues, jitted, our_logits, random_image, random_weights, small_config
+from tests.parity import batch_rows, dialogues, jitted, our_logits, quick_jit, random_image, random_weights, small_config
 
 
 @pytest.fixture(scope='module')
@@ -76,6 +76,18 @@ def grow(past: Past, k, v, valid) -> Past:
     )
 
 
+def of_one_token(config, state, x, positions, past, valid, only, apart: bool):
+    """`extend` for one token of each row, of blocks in their stack or taken apart."""
+    @quick_jit
+    def run(state):
+        model = nnx.merge(nnx.graphdef(abstract_model(config)), state)
+        if apart:
+            model.text.take_apart()
+        return model.extend(x, positions, past, valid, only=only)
+
+    return run(state)
+
+
 def test_prefill_append_and_decode_equal_the_whole_sequence(small):
     """Ragged prefixes, G = 2 branches, ragged appended pieces, then token by token: logits of `hidden` on each dialogue."""
     config, state = small
@@ -91,10 +103,16 @@ def test_prefill_append_and_decode_equal_the_whole_sequence(small):
 
     length = 96
     vision, tokens, slots, positions, segment = batch_rows(config, ids, images, length)
-    x = embed(state, tokens, encode(state, vision).reshape(-1, t.hidden), slots)
+    given = embed(state, tokens, encode(state, vision).reshape(-1, t.hidden), slots)
     past = empty_past(t.layers, 2, t.kv_heads, t.head_dim, jnp.float32)
-    x, k, v = extend(state, x, positions, past, segment > 0)
+    x, k, v = extend(state, given, positions, past, segment > 0)
     prefill = np.asarray(head(state, x))
+    last = np.array([len(row) - 1 for row in ids], np.int32)
+    for apart in (False, True):
+        one, *rest = of_one_token(config, state, given, positions, past, segment > 0, last, apart)
+        np.testing.assert_allclose(one[:, 0], x[np.arange(2), last], atol=2e-5)
+        for found, held in zip(rest, (k, v), strict=True):
+            np.testing.assert_allclose(found, held, atol=2e-5)
     for b in range(2):
         np.testing.assert_allclose(prefill[b, : len(ids[b])], expected[2 * b, : len(ids[b])], atol=2e-5)
 

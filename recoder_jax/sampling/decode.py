@@ -109,9 +109,8 @@ def read(model, past: Past, given: Given, view):
     else:
         features = model.encode_images(given.vision)  # [I, M, D]
     x = model.embed(given.tokens, features.reshape(-1, features.shape[-1]), given.image_slot)
-    x, k, v = model.extend(x, given.positions, past, _until(given.count, given.tokens.shape[1]), view)
-    end = jnp.maximum(given.count - 1, 0)
-    return k, v, jnp.take_along_axis(x, end[:, None, None], axis=1)[:, 0]
+    x, k, v = model.extend(x, given.positions, past, _until(given.count, given.tokens.shape[1]), view, only=jnp.maximum(given.count - 1, 0))
+    return k, v, x[:, 0]
 
 
 def decode(

@@ -22,6 +22,7 @@ from recoder_jax.models.qwen2_5_vl import attention_tiles as tiles
 from recoder_jax.models.qwen2_5_vl import attention_xla as xla
 from recoder_jax.sharding import on_shards, parts, spec
 
+TILE = 64  # keys of a tile of `Turned`
 APPENDED = 128  # new tokens whose scores to a cache are held at once
 WHOLE = 512  # packed rows of at most so many tokens go through XLA at once, longer ones tile by tile: from there on it is faster
 
@@ -41,7 +42,32 @@ class Int8:
         return self.values.shape
 
 
-Held = jax.Array | Int8
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Turned:
+    """Keys [..., T, H] whose tokens lie side by side, `TILE` of them at a time: `tiles` [..., T / TILE, H, TILE], filled up with zeros.
+
+    A CPU makes the scores of few queries of them as they lie; of keys whose heads lie side by side XLA packs a turned copy before every
+    product (docs/rollouts.md).
+    """
+
+    tiles: jax.Array
+    tokens: int = dataclasses.field(metadata={'static': True})
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        *lead, _, h, _ = self.tiles.shape
+        return (*lead, self.tokens, h)
+
+
+Held = jax.Array | Int8 | Turned
+
+
+def to_turned(k: jax.Array) -> Turned:
+    """Keys [..., T, H] in tiles."""
+    *lead, t, h = k.shape
+    filled = jnp.pad(k, (*[(0, 0)] * len(lead), (0, -t % TILE), (0, 0)))
+    return Turned(jax.lax.optimization_barrier(filled.reshape(*lead, -1, TILE, h).swapaxes(-1, -2)), t)
 
 
 def to_int8(a: jax.Array) -> Int8:
@@ -210,7 +236,9 @@ def _filling(size: int, side: int) -> int:
     return -size % (side * parts('sequence'))
 
 
-def appended_attention(q: jax.Array, k: jax.Array, v: jax.Array, past: Past, valid: jax.Array) -> jax.Array:
+def appended_attention(
+    q: jax.Array, k: jax.Array, v: jax.Array, past: Past, valid: jax.Array, only: jax.Array | None = None
+) -> jax.Array:
     """New tokens see the valid prefix and suffix of their row, and valid new tokens of it up to themselves.
 
     Values and gradients are those of one softmax over all of them, though no cache is copied to concatenate and a prefix is read once for
@@ -221,10 +249,13 @@ def appended_attention(q: jax.Array, k: jax.Array, v: jax.Array, past: Past, val
       q: [B, Q, K, R, H]; k, v: [B, K, Q, H], the new tokens.
       past: one layer of it, that is without the leading axis L.
       valid: bool [B, Q].
+      only: int32 [B], the one new token of each row that q [B, 1, K, R, H] is of; None for all.
 
     Returns:
       [B, Q, K, R, H].
     """
+    if only is not None:
+        return _appended_block(q, k, v, past, valid, only[:, None, None])
     count = q.shape[1]
     if count <= APPENDED:
         return _appended_block(q, k, v, past, valid, 0)
@@ -236,7 +267,7 @@ def appended_attention(q: jax.Array, k: jax.Array, v: jax.Array, past: Past, val
 
 
 def _appended_block(q: jax.Array, k: jax.Array, v: jax.Array, past: Past, valid: jax.Array, start: int | jax.Array) -> jax.Array:
-    """`appended_attention` of the queries q [B, S, K, R, H], which are the new tokens start to start + S - 1."""
+    """`appended_attention` of the queries q [B, S, K, R, H], which are the new tokens start to start + S - 1; start [B, 1, 1] where rows differ."""
     q = (q * q.shape[-1] ** -0.5).transpose(0, 2, 3, 1, 4)  # [B, K, R, S, H]
     causal = (jnp.arange(k.shape[2]) <= start + jnp.arange(q.shape[3])[:, None]) & valid[:, None, :]  # [B, S, Q]
     own = [(k, v, causal[:, None, None])]
@@ -298,7 +329,13 @@ def _scores(q: jax.Array, k: Held) -> jax.Array:
     if isinstance(k, Int8):
         return _scores(q, k.values.astype(q.dtype)) * k.scale[:, :, None, None]
     b, kv, r, new, h = q.shape
-    return _product('...mh,...th->...mt', q.reshape(b, kv, r * new, h), k).reshape(b, kv, r, new, -1)
+    q = q.reshape(b, kv, r * new, h)
+    if isinstance(k, Turned):
+        q = jnp.broadcast_to(q[:, :, None], (b, kv, k.tiles.shape[2], *q.shape[2:]))
+        scores = _product('...mh,...ht->...mt', q, k.tiles).swapaxes(2, 3).reshape(b, kv, r * new, -1)[..., : k.tokens]
+    else:
+        scores = _product('...mh,...th->...mt', q, k)
+    return scores.reshape(b, kv, r, new, -1)
 
 
 def _values(weights: jax.Array, values: Held, dtype: jnp.dtype) -> jax.Array:

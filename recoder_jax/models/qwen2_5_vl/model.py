@@ -73,8 +73,9 @@ class Qwen2_5_VL(nnx.Module):
         return self.text.hidden(x, positions, segment, prefix)
 
     def extend(
-        self, x: jax.Array, positions: jax.Array, past: Past, valid: jax.Array, view: Callable[[Past], Past] = lambda past: past
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        self, x: jax.Array, positions: jax.Array, past: Past, valid: jax.Array, view: Callable[[Past], Past] = lambda past: past,
+        only: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:  # fmt: skip
         """New tokens after a cache, as in sampling: prefill (P = S = 0), appended feedback, one decoded token (Q = 1).
 
         A new token sees the valid prefix and suffix of its row, and the valid new tokens up to itself.
@@ -86,11 +87,12 @@ class Qwen2_5_VL(nnx.Module):
           valid: bool [B, Q], False for padding among the new tokens.
           view: what of one layer of the past the tokens see, in the layer loop so that no whole cache is copied: some of its rows, or
             its first slots.
+          only: int32 [B], number of the one new token of each row whose state is asked for; None for all.
 
         Returns:
-          [B, Q, D] after the final norm, and the keys and values [L, B, K, Q, H] that the caller writes to its cache.
+          [B, Q, D] after the final norm, or [B, 1, D] of `only`, and the keys and values [L, B, K, Q, H] that the caller writes to its cache.
         """
-        return self.text.extend(x, positions, past, valid, view)
+        return self.text.extend(x, positions, past, valid, view, only)
 
     def logits(self, x: jax.Array) -> jax.Array:
         """Logits [..., V] in float32 of hidden states [..., D]."""

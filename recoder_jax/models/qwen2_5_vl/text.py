@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from recoder_jax.models.qwen2_5_vl.attention import Attend, Held, Past, appended_attention, packed_attention
+from recoder_jax.models.qwen2_5_vl.attention import Attend, Held, Past, appended_attention, packed_attention, to_turned
 from recoder_jax.models.qwen2_5_vl.config import Config, TextConfig
 from recoder_jax.models.qwen2_5_vl.layers import Mlp, norm_scale, product, rematerialized, rms_norm, rotate
 from recoder_jax.models.weights import Scope, is_variable, layer_row, normal, turned, weight, zeros
@@ -44,31 +44,39 @@ class TextBlock(nnx.Module):
 
     def hidden(self, x: jax.Array, cos: jax.Array, sin: jax.Array, attend: Attend) -> jax.Array:
         """Packed rows: x [B, S, D]; cos, sin [B, S, H/2]; `attend` of `packed_attention` -> [B, S, D]."""
-        q, k, v = self._project(x, cos, sin)
+        normed = rms_norm(x, self.norm1, self.eps)
+        q, (k, v) = self._queries(normed, cos, sin), self._keys_and_values(normed, cos, sin)
         x = x + self._out(attend(q, k, v))
         x = x + self.mlp(rms_norm(x, self.norm2, self.eps))
         return constrain(x, ('batch', 'residual', None))
 
     def extend(
-        self, x: jax.Array, cos: jax.Array, sin: jax.Array, past: Past, valid: jax.Array
+        self, x: jax.Array, cos: jax.Array, sin: jax.Array, past: Past, valid: jax.Array, only: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """New tokens: x [..., Q, D] with one or two axes for B, one layer of the past, valid [B, Q] -> x and the new k, v [B, K, Q, H]."""
-        q, k, v = self._project(x, cos, sin)
-        q, k, v = (a.reshape(*valid.shape, *a.shape[x.ndim - 1 :]) for a in (q, k, v))
-        k, v = k.swapaxes(1, 2), v.swapaxes(1, 2)  # [B, K, Q, H]
-        out = appended_attention(q, k, v, past, valid)
+        """New tokens: x [..., Q, D] with one or two axes for B, one layer of the past, valid [B, Q] -> x and the new k, v [B, K, Q, H].
+
+        only: int32 [B], of x [B, Q, D] the one new token of each row that is taken through the block: -> x [B, 1, D].
+        """
+        normed = rms_norm(x, self.norm1, self.eps)
+        k, v = self._keys_and_values(normed, cos, sin)
+        k, v = (a.reshape(*valid.shape, *a.shape[x.ndim - 1 :]).swapaxes(1, 2) for a in (k, v))  # [B, K, Q, H]
+        if only is not None:
+            x, normed, cos, sin = (jnp.take_along_axis(a, only[:, None, None], axis=1) for a in (x, normed, cos, sin))
+        q = self._queries(normed, cos, sin)
+        q = q.reshape(len(valid), -1, *q.shape[x.ndim - 1 :])
+        out = appended_attention(q, k, v, past, valid, only)
         x = x + self._out(out.reshape(*x.shape[:-1], *out.shape[2:]))
         x = x + self.mlp(rms_norm(x, self.norm2, self.eps))
         return constrain(x, ('batch', *[None] * (x.ndim - 1))), k, v
 
-    def _project(self, x: jax.Array, cos: jax.Array, sin: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """x [..., D] -> q [..., K, R, H], k and v [..., K, H], q and k rotated."""
-        x = rms_norm(x, self.norm1, self.eps)
-        q = product(x, self.q, self.q_bias)
-        k = product(x, self.k, self.k_bias)
-        v = product(x, self.v, self.v_bias)
-        cos, sin = cos[..., None, :], sin[..., None, :]
-        return rotate(q, cos[..., None, :], sin[..., None, :]), rotate(k, cos, sin), v
+    def _queries(self, normed: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
+        """[..., D] -> [..., K, R, H], rotated."""
+        return rotate(product(normed, self.q, self.q_bias), cos[..., None, None, :], sin[..., None, None, :])
+
+    def _keys_and_values(self, normed: jax.Array, cos: jax.Array, sin: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """[..., D] -> [..., K, H] twice, the keys rotated."""
+        k, v = product(normed, self.k, self.k_bias), product(normed, self.v, self.v_bias)
+        return rotate(k, cos[..., None, :], sin[..., None, :]), v
 
     def _out(self, x: jax.Array) -> jax.Array:
         return product(x, self.o, inputs=3)
@@ -112,25 +120,30 @@ class Decoder(nnx.Module):
         return rms_norm(x, self.norm, self.config.text.eps)
 
     def extend(
-        self, x: jax.Array, positions: jax.Array, past: Past, valid: jax.Array, view: Callable[[Past], Past] = lambda past: past
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        self, x: jax.Array, positions: jax.Array, past: Past, valid: jax.Array, view: Callable[[Past], Past] = lambda past: past,
+        only: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:  # fmt: skip
         """See `Qwen2_5_VL.extend`. The past is read, layer by layer, and never written here."""
         shape, together = x.shape, 1 if self._apart else _rows_together(*valid.shape, self.config.text.intermediate)
         if together > 1:
             x, positions = (a.reshape(*lead, -1, together, *a.shape[len(lead) + 1 :]) for a, lead in ((x, ()), (positions, (3,))))
         cos, sin = self._rotary(positions)
+        if self._apart:
+            cos, sin = jax.lax.optimization_barrier((cos, sin))  # or every block computes them anew
 
-        def through(block, x, caches):
-            x, k, v = block.extend(x, cos, sin, view(dataclasses.replace(past, **caches)), valid)
+        def through(block, x, caches, only=None):
+            x, k, v = block.extend(x, cos, sin, view(dataclasses.replace(past, **caches)), valid, only)
             return x, (k, v)
 
         if self._apart:
-            x, k, v = _one_by_one(through, self.blocks, x, past.caches())
+            x, k, v = _one_by_one(through, self.blocks, x, past.caches(), only)
         else:
             graphdef, state = nnx.split(self.blocks)
             layers = (state, past.caches())
             x, (k, v) = jax.lax.scan(lambda x, layer: through(nnx.merge(graphdef, layer[0]), x, layer[1]), x, layers, unroll=self.config.unroll)
-        return rms_norm(x.reshape(shape), self.norm, self.config.text.eps), k, v
+            x = x.reshape(shape)
+            x = x if only is None else jnp.take_along_axis(x, only[:, None, None], axis=1)
+        return rms_norm(x, self.norm, self.config.text.eps), k, v
 
     def take_apart(self) -> None:
         """Holds each block in arrays of its own, its matrices turned, for `extend` alone."""
@@ -154,7 +167,7 @@ class Decoder(nnx.Module):
         if not self._apart:
             return past, view
         caches = past.caches()
-        seen = [view(dataclasses.replace(past, **_layer(caches, n))).caches() for n in range(self.config.text.layers)]
+        seen = [_keys_turned(view(dataclasses.replace(past, **_layer(caches, n))).caches()) for n in range(self.config.text.layers)]
         return dataclasses.replace(past, **{name: tuple(layer[name] for layer in seen) for name in caches}), lambda past: past
 
     def logits(self, x: jax.Array) -> jax.Array:
@@ -187,11 +200,14 @@ def _rows_together(rows: int, new: int, intermediate: int) -> int:
     return math.gcd(8, rows // devices)
 
 
-def _one_by_one(through: Callable, blocks: nnx.List, x: jax.Array, caches: dict) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """What the layer loop of `Decoder.extend` computes, of blocks taken apart."""
+def _one_by_one(
+    through: Callable, blocks: nnx.List, x: jax.Array, caches: dict, only: jax.Array | None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """What the layer loop of `Decoder.extend` computes, of blocks taken apart. Behind the last block nothing sees the tokens that are not
+    asked for, so it computes their keys and values alone."""
     said = []
     for n, block in enumerate(blocks):
-        x, new = through(block, x, _layer(caches, n))
+        x, new = through(block, x, _layer(caches, n), only if n + 1 == len(blocks) else None)
         said.append(new)
     k, v = (jnp.stack(one) for one in zip(*said, strict=True))
     return x, k, v
@@ -200,3 +216,8 @@ def _one_by_one(through: Callable, blocks: nnx.List, x: jax.Array, caches: dict)
 def _layer(caches: dict[str, Held | tuple], n: int) -> dict[str, Held]:
     """Layer n of each cache."""
     return {name: cache[n] if isinstance(cache, tuple) else jax.tree.map(lambda a: a[n], cache) for name, cache in caches.items()}
+
+
+def _keys_turned(caches: dict[str, Held]) -> dict[str, Held]:
+    """One layer's caches with their keys turned, where they are arrays."""
+    return caches | {name: to_turned(a) for name, a in caches.items() if name.endswith('_k') and isinstance(a, jax.Array)}
