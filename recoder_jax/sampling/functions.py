@@ -75,13 +75,14 @@ def _even(slots: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Functions:
-    """load(params); start(params, prefix, speech, given, lanes); proceed(params, prefix, said, speech, given, lanes, most, bound);
+    """load(params); empty(room), the caches; start(params, prefix, speech, given, lanes); proceed(params, prefix, said, speech, given, lanes, most, bound);
     append(params, prefix, rows, given, lanes, bounds); decode(params, prefix, rows, seating, steps, bounds, filtered);
     exchange(held, pairs).
 
-    All but `load` take over what they return changed. See `sampling.decode` and, for `exchange`, `sampling.cache`."""
+    All but `load` and `empty` take over what they return changed. See `sampling.decode` and, for `exchange`, `sampling.cache`."""
 
     load: Callable
+    empty: Callable
     start: Callable
     proceed: Callable
     append: Callable
@@ -148,34 +149,29 @@ class Sampler:
 
     def caches(self, room: Room) -> tuple[Prefix, Rows]:
         """Empty prefixes and rows, placed."""
-        return tuple(jax.jit(make, out_shardings=where)() for make, where in self._makers(room))
+        return self.functions.empty(room)
 
     def abstract_caches(self, room: Room) -> tuple[Prefix, Rows]:
         """Their shapes and places."""
-        def shapes(make, where):
-            made = jax.eval_shape(make)
-            if where is None:
-                return made
-            return jax.tree.map(lambda place, held: jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), held), where, made)
+        made = jax.eval_shape(lambda: empty_caches(self.config, room))
+        if self.mesh is None:
+            return made
+        return jax.tree.map(
+            lambda place, held: jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), held), cache_places(self.mesh), made
+        )
 
-        return tuple(shapes(make, where) for make, where in self._makers(room))
 
-    def _makers(self, room: Room) -> list[tuple]:
-        """(what makes it, where its arrays go) of prefixes and rows."""
-        text, dtype = self.config.text, jnp.dtype(self.config.dtype)
-        held = jnp.dtype(jnp.int8) if room.int8 else dtype
+def empty_caches(config: Config, room: Room) -> tuple[Prefix, Rows]:
+    """Prefixes and rows that hold nothing, of a room."""
+    text, dtype = config.text, jnp.dtype(config.dtype)
+    held, seen = jnp.dtype(jnp.int8) if room.int8 else dtype, text.vocab if room.penalised else 0
+    prefix = cache_lib.empty_prefix(text.layers, room.places, text.kv_heads, room.prefix, text.head_dim, held)
+    return prefix, cache_lib.empty_rows(text.layers, room.seats, text.kv_heads, room.suffix, text.head_dim, held, text.hidden, seen, dtype)
 
-        def prefix():
-            return cache_lib.empty_prefix(text.layers, room.places, text.kv_heads, room.prefix, text.head_dim, held)
 
-        def rows():
-            seen = text.vocab if room.penalised else 0
-            return cache_lib.empty_rows(text.layers, room.seats, text.kv_heads, room.suffix, text.head_dim, held, text.hidden, seen, dtype)
-
-        def placed(specs):
-            return None if self.mesh is None else jax.tree.map(lambda one: jax.NamedSharding(self.mesh, one), specs)
-
-        return [(prefix, placed(cache_lib.prefix_specs())), (rows, placed(cache_lib.rows_specs()))]
+def cache_places(mesh) -> tuple[Prefix, Rows]:
+    """Where the caches lie on a mesh."""
+    return jax.tree.map(lambda one: jax.NamedSharding(mesh, one), (cache_lib.prefix_specs(), cache_lib.rows_specs()))
 
 
 def worth_taking_apart(config: Config, platform: str) -> bool:
@@ -202,6 +198,9 @@ def functions_of(given, config: Config, encoder: Encoder, mesh, apart: bool) -> 
     def load(params):
         return jax.tree.map(lambda x: x.astype(config.dtype), nnx.state(loaded(params)))
 
+    def empty(room):
+        return empty_caches(config, room)
+
     def start(params, prefix, speech, given, lanes):
         return decode_lib.start(nnx.merge(graphdef, params), prefix, speech, given, lanes)
 
@@ -220,6 +219,7 @@ def functions_of(given, config: Config, encoder: Encoder, mesh, apart: bool) -> 
 
     return Functions(
         load=jax.jit(load, out_shardings=placed),
+        empty=jax.jit(empty, static_argnums=0, out_shardings=None if mesh is None else cache_places(own_mesh(mesh))),
         start=jax.jit(start, donate_argnums=(1, 2)),
         proceed=jax.jit(proceed, static_argnames=("most", "bound"), donate_argnums=(1, 3)),
         append=jax.jit(append, static_argnames="bounds", donate_argnums=2),
