@@ -128,8 +128,6 @@ class Decoder(nnx.Module):
         if together > 1:
             x, positions = (a.reshape(*lead, -1, together, *a.shape[len(lead) + 1 :]) for a, lead in ((x, ()), (positions, (3,))))
         cos, sin = self._rotary(positions)
-        if self._apart:
-            cos, sin = jax.lax.optimization_barrier((cos, sin))  # or every block computes them anew
 
         def through(block, x, caches, only=None):
             x, k, v = block.extend(x, cos, sin, view(dataclasses.replace(past, **caches)), valid, only)
@@ -184,7 +182,11 @@ class Decoder(nnx.Module):
         frequency = t.rope_theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
         owner = np.repeat(np.arange(3), t.mrope_section)
         angle = jnp.moveaxis(jnp.asarray(positions)[owner], 0, -1) * frequency  # [..., H/2]
-        return jnp.cos(angle), jnp.sin(angle)
+        if not self._apart:
+            return jnp.cos(angle), jnp.sin(angle)
+        # Out of a loop, with which nothing is fused: of a plain expression every block computes them anew, and for each head.
+        cos, sin = jax.lax.map(lambda n: jnp.where(n == 0, jnp.cos(angle), jnp.sin(angle)), jnp.arange(2))
+        return cos, sin
 
 
 def _rows_together(rows: int, new: int, intermediate: int) -> int:
