@@ -18,10 +18,12 @@ from recoder_jax.models.qwen2_5_vl import attention_splash as splash
 from recoder_jax.models.qwen2_5_vl import attention_tiles as tiles
 from recoder_jax.models.qwen2_5_vl import attention_xla as xla
 from recoder_jax.models.qwen2_5_vl import attention
+from recoder_jax.models.qwen2_5_vl import past as past_lib
 from recoder_jax.models.qwen2_5_vl.attention import (
-    Past, Sharing, appended_attention, chosen, image_attention, packed_attention, to_int8, to_turned, window_attention
+    appended_attention, chosen, image_attention, packed_attention, window_attention
 )  # fmt: skip
 from recoder_jax.models.qwen2_5_vl.config import preset
+from recoder_jax.models.qwen2_5_vl.past import Past, Sharing, to_int8, to_turned
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -238,13 +240,46 @@ def test_appended_tokens_in_blocks_see_what_they_see_at_once(monkeypatch):
 @pytest.mark.parametrize('tile', [2, 3, 64])
 def test_turned_keys_are_attended_to_as_the_keys(tile, monkeypatch):
     """Tiles that the slots fill, and tiles filled up; rows that share prefixes."""
-    monkeypatch.setattr(attention, 'TILE', tile)
+    monkeypatch.setattr(past_lib, 'TILE', tile)
     q, k, v, past = several_rows(2, 1, 2, 4)
     past = dataclasses.replace(past, sharing=Sharing(jnp.arange(4), jnp.arange(4).reshape(2, 2)))
     turned = dataclasses.replace(past, prefix_k=to_turned(past.prefix_k), suffix_k=to_turned(past.suffix_k))
-    assert turned.prefix_k.shape == past.prefix_k.shape and turned.prefix_k.tiles.shape == (2, 2, -(-6 // tile), 8, tile)
+    assert turned.prefix_k.shape == past.prefix_k.shape and turned.prefix_k.tiles.shape == (2, 2, -(-6 // tile), 8, min(tile, 6))
     found, expected = (appended_attention(q, k, v, one, jnp.ones((4, 1), bool)) for one in (turned, past))
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize('form', [lambda a: a, to_int8])
+def test_a_prefix_in_front_of_the_suffix_is_seen_as_behind_it(form):
+    """Five rows behind prefixes of their own in another order, one of which holds nothing; a prefix that rows share stays where it is."""
+    q, k, v, past = several_rows(4, 1, 5, 5)
+    home, rows = np.array([2, 0, 4, 1, 3]), np.array([[1], [3], [0], [4], [2]])
+    past = dataclasses.replace(past, **{name: form(a) for name, a in past.caches().items()}, sharing=Sharing(jnp.asarray(home), jnp.asarray(rows)))
+    past = dataclasses.replace(past, prefix_valid=past.prefix_valid.at[1].set(False), recent_k=past.suffix_v, recent_v=past.suffix_k, recent_valid=past.suffix_valid)
+    one = past_lib.as_suffix(past)
+    assert one.sharing is None and one.prefix_k.shape == (5, 2, 0, 8) and one.suffix_k.shape == one.suffix_v.shape == (5, 2, 11, 8)
+    found, expected = (appended_attention(q, k, v, each, jnp.ones((5, 1), bool)) for each in (one, past))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    shared = dataclasses.replace(past, sharing=Sharing(jnp.arange(5), jnp.zeros((5, 2), jnp.int32)))
+    assert past_lib.as_suffix(shared) is shared
+
+
+@pytest.mark.parametrize('form', [lambda a: a, to_int8])
+@pytest.mark.parametrize('tile', [2, 3, 64])
+def test_a_token_is_written_where_it_belongs_in_every_form(form, tile, monkeypatch):
+    """Five tokens, one after the other, in a stack of three layers and in layers of their own with keys turned."""
+    monkeypatch.setattr(past_lib, 'TILE', tile)
+    rng = np.random.default_rng(5)
+    tokens = [form(jnp.asarray(rng.normal(size=(3, 2, 4, 1, 8)), jnp.float32)) for _ in range(5)]
+    whole = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=3), *tokens)
+    empty = jax.tree.map(jnp.zeros_like, whole)
+    past = dataclasses.replace(several_rows(0, 1, 1, 1)[3], prefix_k=empty, prefix_v=empty, suffix_k=empty, suffix_v=empty, recent_k=empty, recent_v=empty)
+    layers = past_lib.from_layers([past_lib.keys_turned(one) for one in past_lib.layers_of(past, 3)])
+    assert all(isinstance(one, past_lib.Turned) for one in layers.recent_k) == (form is not to_int8)
+    for recent in (empty, layers.recent_k, layers.recent_v):
+        for n, token in enumerate(tokens):
+            recent = past_lib.with_token(recent, token, jnp.int32(n))
+        jax.tree.map(np.testing.assert_array_equal, past_lib.stacked(recent), whole)
 
 
 def test_the_one_token_asked_for_sees_what_it_sees_among_all():

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from recoder_jax.models.qwen2_5_vl.attention import empty_past
 from recoder_jax.models.qwen2_5_vl.config import Config
 from recoder_jax.models.qwen2_5_vl.model import abstract_model
+from recoder_jax.models.qwen2_5_vl.past import empty_past
 from recoder_jax.models.qwen2_5_vl.positions import mrope_positions
 from recoder_jax.models.qwen2_5_vl.windows import merged_tokens, vision_inputs, windows_needed
 from tests.parity import (

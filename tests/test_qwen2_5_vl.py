@@ -11,9 +11,10 @@ import pytest
 from flax import nnx
 
 from recoder_jax.models import weights
-from recoder_jax.models.qwen2_5_vl.attention import Past, Sharing, empty_past
 from recoder_jax.models.qwen2_5_vl.config import Config, preset
+from recoder_jax.models.qwen2_5_vl.layers import FEW
 from recoder_jax.models.qwen2_5_vl.model import Qwen2_5_VL, abstract_model, create
+from recoder_jax.models.qwen2_5_vl.past import Past, Sharing, empty_past
 from recoder_jax.models.qwen2_5_vl.positions import mrope_positions
 from recoder_jax.models.qwen2_5_vl.windows import vision_inputs, windows_needed
 from tests.parity import batch_rows, dialogues, jitted, our_logits, quick_jit, random_image, random_weights, small_config
@@ -86,6 +87,22 @@ def of_one_token(config, state, x, positions, past, valid, only, apart: bool):
         return model.extend(x, positions, past, valid, only=only)
 
     return run(state)
+
+
+@pytest.mark.parametrize('tied', [False, True])
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_logits_of_blocks_taken_apart_are_those_of_the_stack(tied, dtype):
+    """Of few rows and of many, of a head of its own and of the embeddings, in float32 whatever the activations are."""
+    config = small_config()
+    config = config.replace(dtype=dtype, text=dataclasses.replace(config.text, tied=tied))
+    model = create(config, 0)
+    few, many = (jax.random.normal(jax.random.key(n), (n, 1, config.text.hidden)).astype(dtype) for n in (3, FEW + 1))
+    expected = [model.logits(x) for x in (few, many)]
+    model.text.take_apart()
+    for x, logits in zip((few, many), expected, strict=True):
+        found = model.logits(x)
+        assert found.dtype == jnp.float32 and found.shape == (len(x), 1, config.text.vocab)
+        np.testing.assert_allclose(found, logits, atol=1e-5 if dtype == 'float32' else 1e-3)
 
 
 def test_prefill_append_and_decode_equal_the_whole_sequence(small):

@@ -38,7 +38,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-from recoder_jax.models.qwen2_5_vl.attention import Held, Int8, to_int8
+from recoder_jax.models.qwen2_5_vl.past import Held, Int8, to_int8
 from recoder_jax.sampling.drawing import Controls
 from recoder_jax.sharding import SAMPLING, on_shards, spec
 

@@ -9,7 +9,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from recoder_jax.models.qwen2_5_vl.attention import Past, Sharing
+from recoder_jax.models.qwen2_5_vl.past import Past, Sharing, stacked, with_token
 from recoder_jax.models.qwen2_5_vl.windows import VisionInputs
 from recoder_jax.sampling import cache as cache_lib
 from recoder_jax.sampling.cache import Lanes, Prefix, Rows, Seating, Speech, by_place, lanes_specs, prefix_specs, rows_specs, speech_specs
@@ -125,8 +125,11 @@ def decode(
     count, before = len(seating.speaks), speech.active
     speech = dataclasses.replace(speech, active=before & seating.speaks)
     valid = {"prefix_valid": _until(length, bounds[0]), "suffix_valid": _until(speech.length, bounds[1])}
-    past = Past(prefix_k=prefix.k, prefix_v=prefix.v, suffix_k=rows.k, suffix_v=rows.v, sharing=Sharing(seating.home, seating.rows), **valid)
-    recent = jax.tree.map(lambda held: _fresh((held.shape[0], count, held.shape[2], steps, *held.shape[4:]), held.dtype), rows.k)
+    fresh = jax.tree.map(lambda held: _fresh((held.shape[0], count, held.shape[2], steps, *held.shape[4:]), held.dtype), rows.k)
+    past = Past(
+        prefix_k=prefix.k, prefix_v=prefix.v, suffix_k=rows.k, suffix_v=rows.v, recent_k=fresh, recent_v=fresh,
+        sharing=Sharing(seating.home, seating.rows), **valid,
+    )  # fmt: skip
     nothing = Chunk(
         tokens=jnp.zeros((count, steps), jnp.int32), logprobs=jnp.zeros((count, steps), jnp.float32), count=jnp.zeros(count, jnp.int32),
         ended=jnp.zeros(count, bool),
@@ -156,11 +159,11 @@ def decode(
         )
         x, k, v = model.extend(x[:, None], positions, earlier, speech.active[:, None], view)
         new = tuple(cache_lib.as_held(a, rows.k) for a in (k, v))
-        recent = jax.tree.map(lambda held, new: jax.lax.dynamic_update_slice_in_dim(held, new, n, axis=3), recent, new)
+        recent = tuple(with_token(held, one, n) for held, one in zip(recent, new, strict=True))
         last = jnp.where(speech.active[:, None], x[:, 0], speech.last)
         return n + 1, dataclasses.replace(spoken, last=last), recent, chunk
 
-    _, speech, recent, chunk = jax.lax.while_loop(unfinished, one_token, (jnp.int32(0), speech, (recent, recent), nothing))
+    _, speech, recent, chunk = jax.lax.while_loop(unfinished, one_token, (jnp.int32(0), speech, (past.recent_k, past.recent_v), nothing))
     speech = dataclasses.replace(speech, active=jnp.where(seating.speaks, speech.active, before))
 
     def settle(rows, recent, speech, said):
@@ -168,7 +171,7 @@ def decode(
         speech = dataclasses.replace(speech, length=speech.length + said)
         return Rows(k, v, jax.tree.map(lambda whole, part: jax.lax.dynamic_update_slice_in_dim(whole, part, 0, 0), rows.speech, speech))
 
-    held = spec(cache_lib.HELD, SAMPLING)
+    held, recent = spec(cache_lib.HELD, SAMPLING), tuple(stacked(one) for one in recent)
     return on_shards(settle, (rows_specs(), (held, held), speech_specs(), by_place()), rows_specs())(rows, recent, speech, chunk.count), chunk
 
 

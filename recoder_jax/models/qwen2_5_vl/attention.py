@@ -10,7 +10,6 @@ per key/value head, N heads, H head size, I images, W places of a whole window, 
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -20,114 +19,13 @@ import jax.numpy as jnp
 from recoder_jax.models.qwen2_5_vl import attention_splash as splash
 from recoder_jax.models.qwen2_5_vl import attention_tiles as tiles
 from recoder_jax.models.qwen2_5_vl import attention_xla as xla
+from recoder_jax.models.qwen2_5_vl.past import Held, Int8, Past, Sharing, Turned
 from recoder_jax.sharding import on_shards, parts, spec
 
-TILE = 64  # keys of a tile of `Turned`
 APPENDED = 128  # new tokens whose scores to a cache are held at once
 WHOLE = 512  # packed rows of at most so many tokens go through XLA at once, longer ones tile by tile: from there on it is faster
 
 Attend = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Int8:
-    """Keys or values in a byte each: `values` int8 [..., H] times `scale` float32 [...], one of each token and head."""
-
-    values: jax.Array
-    scale: jax.Array
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.values.shape
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Turned:
-    """Keys [..., T, H] whose tokens lie side by side, `TILE` of them at a time: `tiles` [..., T / TILE, H, TILE], filled up with zeros.
-
-    A CPU makes the scores of few queries of them as they lie; of keys whose heads lie side by side XLA packs a turned copy before every
-    product (docs/rollouts.md).
-    """
-
-    tiles: jax.Array
-    tokens: int = dataclasses.field(metadata={'static': True})
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        *lead, _, h, _ = self.tiles.shape
-        return (*lead, self.tokens, h)
-
-
-Held = jax.Array | Int8 | Turned
-
-
-def to_turned(k: jax.Array) -> Turned:
-    """Keys [..., T, H] in tiles."""
-    *lead, t, h = k.shape
-    filled = jnp.pad(k, (*[(0, 0)] * len(lead), (0, -t % TILE), (0, 0)))
-    return Turned(jax.lax.optimization_barrier(filled.reshape(*lead, -1, TILE, h).swapaxes(-1, -2)), t)
-
-
-def to_int8(a: jax.Array) -> Int8:
-    """Keys or values [..., H], rounded to 127 steps on either side of zero."""
-    a = a.astype(jnp.float32)
-    scale = jnp.maximum(jnp.abs(a).max(axis=-1), 1e-30) / 127  # of zeros too something that is no zero
-    return Int8(jnp.round(a / scale[..., None]).astype(jnp.int8), scale)
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Sharing:
-    """Which rows share a prefix. Numbers are of a device's own rows and prefixes, which lie over the batch axes together.
-
-    Attributes:
-      home: int32 [B], c * G + g of the row that is number g of those behind prefix c.
-      rows: int32 [C, G], the row that is number g behind prefix c; any row where there is none.
-    """
-
-    home: jax.Array
-    rows: jax.Array
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Past:
-    """What the new tokens of `extend` can see: the prefix of a row, its suffix, and what the row said since its suffix was last written.
-    P or S may be 0, and nothing may be recent. Keys and values are arrays, or `Int8` of the same shape; the axis L may also be a tuple.
-
-    Attributes:
-      prefix_k, prefix_v: [L, C, K, P, H], C = B where no rows share one.
-      prefix_valid: bool [C, P].
-      suffix_k, suffix_v: [L, B, K, S, H].
-      suffix_valid: bool [B, S].
-      recent_k, recent_v: [L, B, K, E, H] or None.
-      recent_valid: bool [B, E] or None.
-      sharing: whose prefix is whose, or None where row b has prefix b.
-    """
-
-    prefix_k: Held
-    prefix_v: Held
-    prefix_valid: jax.Array
-    suffix_k: Held
-    suffix_v: Held
-    suffix_valid: jax.Array
-    recent_k: Held | None = None
-    recent_v: Held | None = None
-    recent_valid: jax.Array | None = None
-    sharing: Sharing | None = None
-
-    def caches(self) -> dict[str, Held]:
-        """The fields that have an axis of layers."""
-        names = ('prefix_k', 'prefix_v', 'suffix_k', 'suffix_v', 'recent_k', 'recent_v')
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-
-
-def empty_past(layers: int, rows: int, kv_heads: int, head_dim: int, dtype: jnp.dtype) -> Past:
-    """A `Past` with P = 0 and S = 0, for prefill."""
-    nothing, none = jnp.zeros((layers, rows, kv_heads, 0, head_dim), dtype), jnp.zeros((rows, 0), bool)
-    return Past(nothing, nothing, none, nothing, nothing, none)
 
 
 def packed_attention(segment: jax.Array, prefix: jax.Array, backend: str, dtype: str) -> Attend:

@@ -28,7 +28,7 @@ def product(x: jax.Array, w: nnx.Param, bias: nnx.Param | None = None, inputs: i
     lead, kernel = x.shape[: x.ndim - inputs], w[...].astype(x.dtype)
     rows = x.reshape(-1, *x.shape[x.ndim - inputs :])
     if is_turned(w):
-        out = _turned_product(rows, kernel, inputs)
+        out = turned_product(rows, kernel, inputs)
     else:
         contracted = tuple(range(1, inputs + 1)), tuple(range(inputs))
         out = jax.lax.dot_general(rows, kernel, (contracted, ((), ())))
@@ -37,17 +37,17 @@ def product(x: jax.Array, w: nnx.Param, bias: nnx.Param | None = None, inputs: i
     return out.reshape(*lead, *out.shape[1:])
 
 
-def _turned_product(x: jax.Array, kernel: jax.Array, inputs: int) -> jax.Array:
-    """`product` of a kernel whose outputs come first: [N, *in], [*out, *in] -> [N, *out].
+def turned_product(x: jax.Array, kernel: jax.Array, inputs: int = 1, dtype: jnp.dtype | None = None) -> jax.Array:
+    """`product` of a kernel whose outputs come first, in the dtype of x or another: [N, *in], [*out, *in] -> [N, *out].
 
     A CPU reads the kernel once where it is the left factor of few rows; as the right one XLA packs it anew before every product, and
     without the barriers it makes it the right one again.
     """
     x, matrix = x.reshape(len(x), -1), kernel.reshape(-1, math.prod(kernel.shape[kernel.ndim - inputs :]))
     if len(x) > FEW:
-        out = x @ matrix.T
+        out = jnp.matmul(x, matrix.T, preferred_element_type=dtype)
     else:
-        out = jax.lax.optimization_barrier(matrix @ jax.lax.optimization_barrier(x.T)).T
+        out = jax.lax.optimization_barrier(jnp.matmul(matrix, jax.lax.optimization_barrier(x.T), preferred_element_type=dtype)).T
     return out.reshape(len(x), *kernel.shape[: kernel.ndim - inputs])
 
 

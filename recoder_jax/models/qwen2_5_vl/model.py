@@ -23,8 +23,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from recoder_jax import sharding
-from recoder_jax.models.qwen2_5_vl.attention import Past
 from recoder_jax.models.qwen2_5_vl.config import Config
+from recoder_jax.models.qwen2_5_vl.past import Past
 from recoder_jax.models.qwen2_5_vl.text import Decoder
 from recoder_jax.models.qwen2_5_vl.vision import VisionTower
 from recoder_jax.models.qwen2_5_vl.windows import VisionInputs

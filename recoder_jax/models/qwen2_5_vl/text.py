@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from recoder_jax.models.qwen2_5_vl.attention import Attend, Held, Past, appended_attention, packed_attention, to_turned
+from recoder_jax.models.qwen2_5_vl.attention import Attend, appended_attention, packed_attention
 from recoder_jax.models.qwen2_5_vl.config import Config, TextConfig
-from recoder_jax.models.qwen2_5_vl.layers import Mlp, norm_scale, product, rematerialized, rms_norm, rotate
+from recoder_jax.models.qwen2_5_vl.layers import Mlp, norm_scale, product, rematerialized, rms_norm, rotate, turned_product
+from recoder_jax.models.qwen2_5_vl.past import Past, as_suffix, from_layers, keys_turned, layers_of
 from recoder_jax.models.weights import Scope, is_variable, layer_row, normal, turned, weight, zeros
 from recoder_jax.sharding import constrain, parts
 
@@ -129,22 +130,25 @@ class Decoder(nnx.Module):
             x, positions = (a.reshape(*lead, -1, together, *a.shape[len(lead) + 1 :]) for a, lead in ((x, ()), (positions, (3,))))
         cos, sin = self._rotary(positions)
 
-        def through(block, x, caches, only=None):
-            x, k, v = block.extend(x, cos, sin, view(dataclasses.replace(past, **caches)), valid, only)
+        def through(block, x, layer, only=None):
+            x, k, v = block.extend(x, cos, sin, view(layer), valid, only)
             return x, (k, v)
 
         if self._apart:
-            x, k, v = _one_by_one(through, self.blocks, x, past.caches(), only)
+            x, k, v = _one_by_one(through, self.blocks, x, layers_of(past, len(self.blocks)), only)
         else:
             graphdef, state = nnx.split(self.blocks)
-            layers = (state, past.caches())
-            x, (k, v) = jax.lax.scan(lambda x, layer: through(nnx.merge(graphdef, layer[0]), x, layer[1]), x, layers, unroll=self.config.unroll)
+
+            def body(x, layer):
+                return through(nnx.merge(graphdef, layer[0]), x, dataclasses.replace(past, **layer[1]))
+
+            x, (k, v) = jax.lax.scan(body, x, (state, past.caches()), unroll=self.config.unroll)
             x = x.reshape(shape)
             x = x if only is None else jnp.take_along_axis(x, only[:, None, None], axis=1)
         return rms_norm(x, self.norm, self.config.text.eps), k, v
 
     def take_apart(self) -> None:
-        """Holds each block in arrays of its own, its matrices turned, for `extend` alone."""
+        """Holds each block in arrays of its own, its matrices and the head turned, for `extend` and `logits` alone."""
         graphdef, state = nnx.split(self.blocks)
 
         def block(n):
@@ -154,6 +158,7 @@ class Decoder(nnx.Module):
             return nnx.merge(graphdef, jax.tree.map(own, state, is_leaf=is_variable))
 
         self.blocks = nnx.List([block(n) for n in range(self.config.text.layers)])
+        self.head = None if self.head is None else turned(self.head)
 
     @property
     def _apart(self) -> bool:
@@ -164,14 +169,15 @@ class Decoder(nnx.Module):
         each layer, copied once and not at every call; elsewhere both as they are."""
         if not self._apart:
             return past, view
-        caches = past.caches()
-        seen = [_keys_turned(view(dataclasses.replace(past, **_layer(caches, n))).caches()) for n in range(self.config.text.layers)]
-        return dataclasses.replace(past, **{name: tuple(layer[name] for layer in seen) for name in caches}), lambda past: past
+        seen = [keys_turned(as_suffix(view(layer))) for layer in layers_of(past, len(self.blocks))]
+        return from_layers(seen), lambda past: past
 
     def logits(self, x: jax.Array) -> jax.Array:
         """x [..., D] -> float32 [..., V]."""
         tied = self.head is None
         w = (self.embedding if tied else self.head)[...].astype(x.dtype)
+        if self._apart:
+            return turned_product(x.reshape(-1, x.shape[-1]), w, dtype=jnp.float32).reshape(*x.shape[:-1], -1)
         spec = '...d,vd->...v' if tied else '...d,dv->...v'
         return jnp.einsum(spec, x, w, preferred_element_type=jnp.float32)
 
@@ -203,23 +209,13 @@ def _rows_together(rows: int, new: int, intermediate: int) -> int:
 
 
 def _one_by_one(
-    through: Callable, blocks: nnx.List, x: jax.Array, caches: dict, only: jax.Array | None
+    through: Callable, blocks: nnx.List, x: jax.Array, layers: Sequence[Past], only: jax.Array | None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """What the layer loop of `Decoder.extend` computes, of blocks taken apart. Behind the last block nothing sees the tokens that are not
     asked for, so it computes their keys and values alone."""
     said = []
-    for n, block in enumerate(blocks):
-        x, new = through(block, x, _layer(caches, n), only if n + 1 == len(blocks) else None)
+    for n, (block, layer) in enumerate(zip(blocks, layers, strict=True)):
+        x, new = through(block, x, layer, only if n + 1 == len(blocks) else None)
         said.append(new)
     k, v = (jnp.stack(one) for one in zip(*said, strict=True))
     return x, k, v
-
-
-def _layer(caches: dict[str, Held | tuple], n: int) -> dict[str, Held]:
-    """Layer n of each cache."""
-    return {name: cache[n] if isinstance(cache, tuple) else jax.tree.map(lambda a: a[n], cache) for name, cache in caches.items()}
-
-
-def _keys_turned(caches: dict[str, Held]) -> dict[str, Held]:
-    """One layer's caches with their keys turned, where they are arrays."""
-    return caches | {name: to_turned(a) for name, a in caches.items() if name.endswith('_k') and isinstance(a, jax.Array)}
