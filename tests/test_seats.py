@@ -1,5 +1,6 @@
 """Rows change seats, leave them when they are gone and find them when they come; what they say stays the same."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -57,6 +58,20 @@ def test_a_seat_is_free_when_its_row_is_gone_and_few_rows_are_decoded_alone(poli
     engine.submit(third)
     engine.step()
     assert shapes[-1] == (16, 2) and len(engine.speaking()) == 9
+
+
+def test_a_shared_turn_reads_a_prefix_for_the_one_row_that_says_it(policy, params, sampler):
+    """Two trees of three rows: a chunk of their first turn counts one row behind each prefix, one of their second turn three."""
+    shapes, watched, decode = [], copy.copy(sampler), sampler.functions.decode
+
+    def watch(*given, **sizes):
+        shapes.append((len(given[3].speaks), given[3].rows.shape))
+        return decode(*given, **sizes)
+
+    watched.functions = dataclasses.replace(sampler.functions, decode=watch)
+    requests = [Request(prompt_of(policy, chart), (0, 0, chart), RESPONSE, rows=3, shared=1) for chart in range(2)]
+    play(policy, params, watched, room(2, shared=1), requests, 2)
+    assert set(shapes) == {(2, (2, 1)), (6, (2, 3))}
 
 
 @pytest.mark.parametrize("shared", [0, 1])

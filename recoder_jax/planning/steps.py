@@ -169,7 +169,7 @@ class Rollout:
         """Decoding `rows` of every tree; figures that count work are of one token of each."""
         room, limit, shards = self.room, self.plan.response_tokens, self.sampler.shards
         count = shards * self.sampler.seats(room, name == "decode shared", min(room.places * rows, room.seats) // shards)
-        seating = Seating(*(jax.ShapeDtypeStruct(*one) for one in (((count,), np.bool_), ((count,), np.int32), ((room.places, room.rows), np.int32))))
+        seating = Seating(*(jax.ShapeDtypeStruct(*one) for one in (((count,), np.bool_), ((count,), np.int32), ((room.places, rows), np.int32))))
         arguments = {"parameters": self.params, "prefix": self.prefix, "cache": self.rows, "seating": jax.tree.map(self.placed, seating)}
         decode, bounds = self.sampler.functions.decode, (room.prefix, slots)
         compiled = compile_step(decode, arguments, steps=room.chunk, bounds=bounds, filtered=False)

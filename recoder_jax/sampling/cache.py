@@ -92,8 +92,8 @@ class Rows:
 class Seating:
     """Who speaks in a call that decodes the first n seats and reads the first c places of each device.
 
-    speaks: bool [n]. home: int32 [n], place * R + number of the row in its tree. rows: int32 [c, R], seat of each row of a tree. The
-    last two hold anything of rows that do not speak.
+    speaks: bool [n]. home: int32 [n], place * R + number of the row in its tree. rows: int32 [c, R], seat of each row of a tree,
+    [c, 1] where all are in a turn that is shared. The last two hold anything of rows that do not speak.
     """
 
     speaks: jax.Array

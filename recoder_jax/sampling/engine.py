@@ -204,7 +204,7 @@ class Engine:
 
     def _seated(self, rows: list[tuple[Place, int, Row]], shared: bool) -> tuple[Seating, list[Speaker]]:
         """Bring rows and their places to the front of their devices; who sits where in the chunk."""
-        places, seats, most, shards = self._places, self._seats, self.room.rows, self.sampler.shards
+        places, seats, most, shards = self._places, self._seats, 1 if shared else self.room.rows, self.sampler.shards
         taken, on = {row.index for *_, row in rows}, {place.index for place, *_ in rows}
         n, c = self.sampler.seats(self.room, shared, seats.fullest(taken)), self.sampler.places(self.room, places.fullest(on))
         self._rows, self._prefix = self._brought(seats, taken, n, self._rows), self._brought(places, on, c, self._prefix)
