@@ -171,7 +171,7 @@ def apart(policy):
     return Sampler(policy.graphdef, policy.config, policy.encoder, BUCKETS, apart=True)
 
 
-@pytest.mark.parametrize("rows, int8", [(3, False), (3, True), (1, False), (1, True)])
+@pytest.mark.parametrize("rows, int8", [(3, False), (3, True), (1, False)])
 def test_blocks_taken_apart_say_what_their_stack_says(policy, params, sampler, apart, rows, int8):
     """Three charts on two places, in two turns; of single rows, prefix and suffix are one while a chunk is decoded. In int8 a number next
     to the middle of two steps is rounded to either."""
