@@ -4,7 +4,7 @@ Those inside rows and images have backends, `Config.attention`: 'xla' everywhere
 bfloat16, 'splash_interpret' (the TPU kernel run step by step on any machine, for tests), 'auto' for what the platform is best at.
 Values and gradients are those of one softmax over what a token sees, whichever runs.
 
-Axes: B rows, C prefixes, G rows that may share one, S tokens (queries), Q new tokens, E recent tokens, P prefix, K key/value heads, R query heads
+Axes: B rows, C prefixes, G rows that may share one, S tokens (queries), Q new tokens, P prefix, K key/value heads, R query heads
 per key/value head, N heads, H head size, I images, W places of a whole window, T their slots.
 """
 
